@@ -1,6 +1,7 @@
 //! `forecast`: how much room live jobs need, and when the disks are full.
 
 use super::{Context, Format, complain, now, present};
+use crate::model::Forecasting;
 use crate::overview::forecast::{PATIENCE, survey};
 use crate::report::exit::Exit;
 use crate::report::{human, json};
@@ -24,12 +25,12 @@ pub(super) fn run(context: &Context, format: Format) -> Exit {
         }
     };
     let seen = survey(&context.snapshot(), run.as_ref(), PATIENCE);
-    let is_on = context.config.forecast.enabled;
+    let forecasting = if context.config.forecast.enabled { Forecasting::On } else { Forecasting::Off };
     present(
         &context.screen,
         format,
-        || json::forecast(&seen.disks, now(), is_on),
-        || human::forecast(&seen.disks, is_on, &context.screen),
+        || json::forecast(&seen.disks, now(), forecasting),
+        || human::forecast(&seen.disks, forecasting, &context.screen),
     );
     Exit::Done
 }

@@ -57,9 +57,9 @@ pub(super) struct Giving {
 }
 
 impl Giving {
-    /// Filesystems where equal files of several runners share their blocks, or not.
-    pub(super) fn new(dedupes: bool) -> Self {
-        Self { dedupes, ..Self::default() }
+    /// Caches of several runners share blocks because of `dedupe`.
+    pub(super) fn with_dedupe() -> Self {
+        Self { dedupes: true, ..Self::default() }
     }
 
     /// The size of a removed tree.

@@ -318,8 +318,8 @@ impl<'a> Cycle<'a> {
     /// error that stopped the run early.
     pub fn run(mut self) -> (RunReport, Result<(), CycleError>) {
         let mut snapshot = self.snapshot();
-        let mut state =
-            SweepState { giving: Giving::new(self.config.dedupe.enabled), ..SweepState::default() };
+        let giving = if self.config.dedupe.enabled { Giving::with_dedupe() } else { Giving::default() };
+        let mut state = SweepState { giving, ..SweepState::default() };
         let result = self.rounds(&mut snapshot, &mut state);
         let mut report = self.finish(&snapshot, state);
         report.goal_met &= result.is_ok();

@@ -93,7 +93,7 @@ impl Scene {
     }
 
     fn run(&self, actor: Role) -> (RunReport, Result<(), CycleError>, FakeObserver) {
-        let mut observer = FakeObserver { watched: self.cache(), ..Observer::default() };
+        let mut observer = FakeObserver { watched: self.cache(), ..FakeObserver::default() };
         let cycle = Cycle {
             config: &self.config,
             proc: &Proc::new(Path::new("/proc")),

@@ -43,12 +43,15 @@ pub struct Budget {
     pub deadline: Instant,
 }
 
-/// Shares equal blocks; `came` returns the roots of runners with jobs that have begun since the look.
+/// Returns the roots of runners with jobs that have begun since the look; `None` while that is unknown.
+pub type Arrivals<'a> = dyn Fn() -> Option<HashSet<FileId>> + Sync + 'a;
+
+/// Shares equal blocks. `came` is asked before each comparison.
 pub fn run(
     caches: &[DedupeCache],
     pairs: &[DedupePair],
     budget: Budget,
-    came: &(dyn Fn() -> Result<HashSet<FileId>, String> + Sync),
+    came: &Arrivals<'_>,
 ) -> DedupeReport {
     let begun = Instant::now();
     let mut report = planned(pairs, Execution::Apply);
@@ -116,7 +119,7 @@ fn base(runner: &Runner, cache: &Cache) -> Option<Dir> {
 struct DedupeRun<'a> {
     caches: &'a [DedupeCache],
     budget: Budget,
-    came: &'a (dyn Fn() -> Result<HashSet<FileId>, String> + Sync),
+    came: &'a Arrivals<'a>,
     report: DedupeReport,
 }
 
@@ -157,7 +160,7 @@ impl DedupeRun<'_> {
     /// Whether one of the two runners has a job by now; unknown counts as yes.
     fn is_left_out(&self, pair: &DedupePair) -> bool {
         let roots = [pair.source, pair.target].map(|index| self.caches[index].runner.root_id);
-        (self.came)().map_or(true, |came| roots.iter().any(|root| came.contains(root)))
+        (self.came)().is_none_or(|came| roots.iter().any(|root| came.contains(root)))
     }
 
     fn pair(&mut self, pair: &DedupePair) -> io::Result<()> {

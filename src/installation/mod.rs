@@ -224,7 +224,7 @@ impl Setup<'_> {
             (false, _) => match install::apply(self.options.verb, runner, &prepared, state, is_listening) {
                 Ok(()) if changes => SetupOutcome::Changed,
                 Ok(()) => SetupOutcome::Unchanged,
-                Err(why) => SetupOutcome::Failed(why),
+                Err(error) => SetupOutcome::Failed(error.to_string()),
             },
         };
         let failed = matches!(entry.outcome, SetupOutcome::Failed(_));

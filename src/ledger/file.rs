@@ -48,7 +48,7 @@ const ALL: VolumeShare = VolumeShare { bytes: MAX_READ, entries: usize::MAX };
 
 /// Reads all files in `state_dir`. A file that cannot be read is a gap.
 pub fn read_files(state_dir: &Path) -> LedgerPart {
-    let mut shelf = LedgerFiles { path: state_dir.to_owned(), ..Shelf::default() };
+    let mut shelf = LedgerFiles { path: state_dir.to_owned(), ..LedgerFiles::default() };
     let span = match Dir::resolve(state_dir) {
         Ok((dir, _)) => shelf.read_all(&dir),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

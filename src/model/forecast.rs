@@ -8,6 +8,15 @@ use serde::Serialize;
 use std::path::PathBuf;
 use strum::{EnumString, IntoStaticStr};
 
+/// `forecast.enabled`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forecasting {
+    /// Room is made for what live jobs are expected to need.
+    On,
+    /// The watermarks alone decide.
+    Off,
+}
+
 /// What an expectation rests on, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]

@@ -42,7 +42,7 @@ pub use facts::{
     RunnerFacts,
 };
 pub use filesystem::{Filesystem, Level, Usage};
-pub use forecast::{Basis, DiskForecast, JobForecast, Reservation, Room};
+pub use forecast::{Basis, DiskForecast, Forecasting, JobForecast, Reservation, Room};
 pub use globs::{DirGlobs, GlobPart, PathGlob};
 pub use ids::{FileId, FilesystemId, Pid, ProcessId, StartTime, Uid};
 pub use plan::{

@@ -83,12 +83,15 @@ impl Discovery {
         }
     }
 
-    /// A glob that matches nothing is reported, never silently accepted. The built-in globs name every usual place, so of those only all
-    /// together count.
-    pub fn note_empty_globs(&mut self, are_built_in: bool) {
-        if are_built_in && !self.runners.is_empty() {
-            return;
+    /// Notes if the built-in globs match nothing. They name every usual place, so only all together count.
+    pub fn note_empty_built_in_globs(&mut self) {
+        if self.runners.is_empty() {
+            self.note_empty_globs();
         }
+    }
+
+    /// Notes each glob that matches nothing.
+    pub fn note_empty_globs(&mut self) {
         let empty: Vec<&str> =
             self.matches.iter().filter(|(_, n)| *n == 0).map(|(glob, _)| glob.as_str()).collect();
         if !empty.is_empty() {
@@ -335,11 +338,15 @@ mod tests {
         assert!(matches!(found.runners[0].work, Work::Absent { .. }));
         assert!(matches!(found.runners[2].work, Work::Present(_)));
 
-        for (are_built_in, patterns, noted) in
-            [(false, &patterns[..], true), (true, &patterns[..], false), (true, &patterns[1..], true)]
-        {
+        let (configured, built_in): (fn(&mut Discovery), fn(&mut Discovery)) =
+            (Discovery::note_empty_globs, Discovery::note_empty_built_in_globs);
+        for (note, patterns, noted) in [
+            (configured, &patterns[..], true),
+            (built_in, &patterns[..], false),
+            (built_in, &patterns[1..], true),
+        ] {
             let mut found = discover(patterns, &MountTable::default());
-            found.note_empty_globs(are_built_in);
+            note(&mut found);
             assert_eq!(
                 found.notes.iter().any(|note| note.contains("matches nothing")),
                 noted,

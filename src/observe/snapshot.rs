@@ -31,7 +31,11 @@ impl<'a> Snapshot<'a> {
     pub fn take(config: &'a Config, proc: &'a Proc, now: SystemTime) -> Self {
         let mounts = MountTable::read(proc);
         let mut found = runners::discover(&config.runners.roots, &mounts);
-        found.note_empty_globs(config.runners.are_built_in);
+        if config.runners.are_built_in {
+            found.note_empty_built_in_globs();
+        } else {
+            found.note_empty_globs();
+        }
         declared::discover(&config.caches, &mounts, &mut found);
         Self { config, proc, taken: now, mounts, found }
     }

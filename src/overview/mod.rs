@@ -11,7 +11,7 @@ use crate::model::Runner;
 use crate::observe::host::{CacheScope, Leases};
 use crate::observe::remembered::{self, RememberedSizes};
 use crate::observe::snapshot::Snapshot;
-use crate::run_dir::RunDir;
+use crate::run_dir::{RunDir, RunDirError};
 use crate::setup::state::StateDir;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -72,19 +72,20 @@ fn recalling(
     (seen(snapshot, &run, scope), run.ok().flatten(), survey)
 }
 
-fn open(snapshot: &Snapshot<'_>) -> Result<Option<RunDir>, String> {
-    RunDir::open_existing(&snapshot.config.paths.run_dir).map_err(|error| error.in_brief())
+fn open(snapshot: &Snapshot<'_>) -> Result<Option<RunDir>, RunDirError> {
+    RunDir::open_existing(&snapshot.config.paths.run_dir)
 }
 
 fn seen(
     snapshot: &Snapshot<'_>,
-    run: &Result<Option<RunDir>, String>,
+    run: &Result<Option<RunDir>, RunDirError>,
     scope: PreviewScope<'_, impl FnOnce(&[Runner]) -> CacheScope>,
 ) -> Preview {
+    let reason = run.as_ref().err().map(RunDirError::in_brief).unwrap_or_default();
     let leases = match run {
         Ok(Some(run)) => Leases::In(run),
         Ok(None) => Leases::NoneYet,
-        Err(reason) => Leases::Hidden(reason),
+        Err(_) => Leases::Hidden(&reason),
     };
     preview(snapshot, leases, Instant::now() + PATIENCE, scope)
 }

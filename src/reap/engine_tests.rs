@@ -151,7 +151,7 @@ fn one_that_runs_is_asked_for_the_plan_and_again_right_before_its_delete() {
     ] {
         let fake = FakeSource {
             objections: RefCell::new(objections.into()),
-            ..Fake::of(vec![idle(), stopped("vm-2", 3)])
+            ..FakeSource::of(vec![idle(), stopped("vm-2", 3)])
         };
         let report = run(&fake, Execution::Apply);
         let name = match &report.reapings[0].verdict {
@@ -169,7 +169,7 @@ fn one_that_runs_is_asked_for_the_plan_and_again_right_before_its_delete() {
     // Those that do not answer do not use up the limit, and no run asks without end.
     let many: Vec<Environment> = (0..100).map(|n| Environment { id: format!("vm-{n}"), ..idle() }).collect();
     let fake =
-        FakeSource { objections: RefCell::new((0..100).map(|_| cannot()).collect()), ..Fake::of(many) };
+        FakeSource { objections: RefCell::new((0..100).map(|_| cannot()).collect()), ..FakeSource::of(many) };
     let report = run(&fake, Execution::Apply);
     let asked = fake.log.borrow().iter().filter(|line| line.starts_with("ask")).count();
     assert_eq!((asked, report.unproven(), fake.deletes().len()), (60, 60, 0));
@@ -240,7 +240,7 @@ fn an_environment_that_changed_after_the_plan_is_kept() {
 fn a_delete_that_fails_or_removes_nothing_is_reported_as_a_failure() {
     for (lies, fails, expected) in [(false, false, "reaped"), (true, false, "lied"), (false, true, "failed")]
     {
-        let fake = FakeSource { lies, fails, ..Fake::of(vec![stopped("vm-1", 3)]) };
+        let fake = FakeSource { lies, fails, ..FakeSource::of(vec![stopped("vm-1", 3)]) };
         let (report, told) = run_with(&fake, &rule(), Execution::Apply, &|_| HashMap::new());
         assert_eq!(results(&report), [("vm-1", expected)]);
         assert_eq!(

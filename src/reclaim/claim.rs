@@ -94,7 +94,7 @@ pub fn claim(
         Claim::Failed(error) if needs_place_beside(cache, &error) => match CacheEntry::find(work, cache) {
             Ok(place) if cache.part == Part::Whole => place.take_beside(lock, work, cache, recheck),
             Ok(place) => subvolume::claim(place, (lock, work, work_owner), cache, recheck),
-            Err(reason) => Claim::Changed(reason),
+            Err(mismatch) => mismatch.into(),
         },
         outcome => outcome,
     }
@@ -145,7 +145,7 @@ impl Reserved {
     /// # Errors
     /// The result, if the claim has already ended.
     pub fn new(work: &Dir, work_owner: Uid, cache: &Cache) -> Result<Self, Claim> {
-        CacheEntry::find(work, cache).map_err(Claim::Changed)?;
+        CacheEntry::find(work, cache)?;
         let trash = Trash::open_or_make(work, work_owner).map_err(Claim::Failed)?;
         let Slot { dir, name } = trash.make_slot().map_err(Claim::Failed)?;
         match dir.status() {
@@ -162,7 +162,7 @@ impl Reserved {
     /// # Errors
     /// The result of the claim.
     pub fn check(&self, work: &Dir, cache: &Cache) -> Result<(), Claim> {
-        CacheEntry::find(work, cache).map(drop).map_err(Claim::Changed)
+        CacheEntry::find(work, cache).map(drop).map_err(Claim::from)
     }
 
     /// Opens what the rename needs.
@@ -182,17 +182,15 @@ impl Reserved {
         let opened = CacheEntry::find(work, cache).and_then(|place| {
             let within = match &cache.part {
                 Part::Whole => None,
-                Part::Files(_) | Part::Units(_) => {
-                    Some(place.parent.descend(&place.name).map_err(|error| error.to_string())?)
-                }
+                Part::Files(_) | Part::Units(_) => Some(place.parent.descend(&place.name)?),
             };
             Ok((place, within))
         });
         match opened {
             Ok((place, within)) => Ok(PreparedClaim { place, cache, trash, slot, within }),
-            Err(reason) => {
+            Err(mismatch) => {
                 trash.discard(&self.slot);
-                Err(Claim::Changed(reason))
+                Err(mismatch.into())
             }
         }
     }
@@ -298,14 +296,14 @@ struct CacheEntry {
 
 impl CacheEntry {
     /// Opens the cache's parent and makes sure that the cache in it is the one that was planned.
-    fn find(work: &Dir, cache: &Cache) -> Result<Self, String> {
-        let name = cache.below_work.file_name().ok_or("it has no name")?.to_owned();
+    fn find(work: &Dir, cache: &Cache) -> Result<Self, Mismatch> {
+        let name = cache.below_work.file_name().ok_or(Mismatch::Nameless)?.to_owned();
         let above = cache.below_work.parent().filter(|above| !above.as_os_str().is_empty());
         let above = above.unwrap_or(Path::new("."));
         let parent =
-            work.descend(above).map_err(|error| format!("{} cannot be opened: {error}", above.display()))?;
+            work.descend(above).map_err(|error| Mismatch::Closed(above.display().to_string(), error))?;
         // By opening it: stat(2) on a mount point and on the mounted directory look alike, but a mount point cannot be opened from here.
-        let found = parent.descend(&name).and_then(|dir| dir.status()).map_err(|error| error.to_string())?;
+        let found = parent.descend(&name).and_then(|dir| dir.status())?;
         compare(&found, cache)?;
         Ok(Self { parent: Rc::new(parent), name })
     }
@@ -319,13 +317,12 @@ impl CacheEntry {
             Err(error) => return Err(Claim::Failed(error.into())),
         }
         let found = into.descend(target).and_then(|tree| Ok((tree.status()?, tree)));
-        let compared = found
-            .map_err(|error| error.to_string())
-            .and_then(|(found, tree)| compare(&found, cache).map(|()| tree));
-        compared.map_err(|reason| match self.put_back(into, target, &self.name) {
-            Restored::Done => Claim::Changed(reason),
+        let compared =
+            found.map_err(Mismatch::from).and_then(|(found, tree)| compare(&found, cache).map(|()| tree));
+        compared.map_err(|mismatch| match self.put_back(into, target, &self.name) {
+            Restored::Done => mismatch.into(),
             // A tree that does not match the plan is never trash, whatever occupies its place by now.
-            Restored::Failed => Claim::Changed(self.set_aside(into, target, &reason)),
+            Restored::Failed => Claim::Changed(self.set_aside(into, target, &mismatch.to_string())),
         })
     }
 
@@ -404,13 +401,36 @@ enum Restored {
     Failed,
 }
 
-fn compare(found: &Status, cache: &Cache) -> Result<(), String> {
+/// Why an entry is not the cache that was planned.
+#[derive(Debug, thiserror::Error)]
+enum Mismatch {
+    #[error("it has no name")]
+    Nameless,
+    #[error("{0} cannot be opened: {1}")]
+    Closed(String, io::Error),
+    #[error(transparent)]
+    Unreadable(#[from] io::Error),
+    #[error("it is no longer a directory")]
+    NoDirectory,
+    #[error("it was replaced by another directory")]
+    Replaced,
+    #[error("its owner changed from uid {0} to uid {1}")]
+    Owner(Uid, Uid),
+}
+
+impl From<Mismatch> for Claim {
+    fn from(mismatch: Mismatch) -> Self {
+        Self::Changed(mismatch.to_string())
+    }
+}
+
+fn compare(found: &Status, cache: &Cache) -> Result<(), Mismatch> {
     if !found.is_dir() {
-        Err("it is no longer a directory".to_owned())
+        Err(Mismatch::NoDirectory)
     } else if found.id != cache.id {
-        Err("it was replaced by another directory".to_owned())
+        Err(Mismatch::Replaced)
     } else if found.owner != cache.owner {
-        Err(format!("its owner changed from uid {} to uid {}", cache.owner, found.owner))
+        Err(Mismatch::Owner(cache.owner, found.owner))
     } else {
         Ok(())
     }

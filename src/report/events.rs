@@ -323,6 +323,7 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Execution;
     use crate::report::samples;
     use std::collections::HashSet;
 
@@ -336,7 +337,8 @@ mod tests {
 
     #[test]
     fn outcomes_become_events_with_their_reason_and_evidence() {
-        let events: Vec<_> = samples::run(false).outcomes.iter().filter_map(Event::of_outcome).collect();
+        let events: Vec<_> =
+            samples::run(Execution::Apply).outcomes.iter().filter_map(Event::of_outcome).collect();
         let kinds: Vec<_> = events.iter().map(|e| e.kind.as_str()).collect();
         assert_eq!(kinds, ["removed", "error", "restored", "kept", "kept"]);
         assert_eq!(events[0].details.bytes, Some(8 * samples::GIB));
@@ -352,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_plan_is_no_event() {
-        let planned = samples::run(true);
+        let planned = samples::run(Execution::DryRun);
         let events: Vec<_> = planned.outcomes.iter().filter_map(Event::of_outcome).collect();
         assert!(events.iter().all(|e| e.kind == EventKind::Kept), "{events:?}");
     }

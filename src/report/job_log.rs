@@ -273,6 +273,7 @@ fn kept_line(outcome: &Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Execution;
     use crate::report::samples;
 
     fn written(title: &str, write: impl FnOnce(JobLog<&mut Vec<u8>>)) -> String {
@@ -283,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_run_in_a_jobs_log() {
-        let report = samples::run(false);
+        let report = samples::run(Execution::Apply);
         let text = written("started", |mut log| {
             log.run(&report, samples::now()).unwrap();
             log.finish(Warning::of_run(&report)).unwrap();
@@ -323,7 +324,7 @@ mod tests {
             DiskEffect::Refused,
             DiskEffect::NoSpace("No space left\n::error::on device"),
         ] {
-            Warning::of_disk(met, &samples::run(false), &holders[..]).write(&mut out).unwrap();
+            Warning::of_disk(met, &samples::run(Execution::Apply), &holders[..]).write(&mut out).unwrap();
         }
         Warning::of_disk(DiskEffect::Critical, &RunReport::default(), &[]).write(&mut out).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
@@ -336,7 +337,7 @@ mod tests {
 
     #[test]
     fn an_annotation_names_what_holds_the_disk_beside_caches() {
-        let report = RunReport { holding: samples::holding(), ..samples::run(false) };
+        let report = RunReport { holding: samples::holding(), ..samples::run(Execution::Apply) };
         let mut out = Vec::new();
         Warning::of_run(&report).unwrap().write(&mut out).unwrap();
         Warning::of_disk(DiskEffect::Critical, &report, &[]).write(&mut out).unwrap();
@@ -349,7 +350,7 @@ mod tests {
     #[test]
     fn hostile_names_never_become_commands() {
         let hostile = "x\n::error::boom\r##[add-mask]%0A::set-output::";
-        let mut report = samples::run(false);
+        let mut report = samples::run(Execution::Apply);
         for outcome in &mut report.outcomes {
             outcome.action.runner.name = hostile.into();
             outcome.action.cache.path = hostile.into();
@@ -381,7 +382,7 @@ mod tests {
 
     #[test]
     fn a_long_list_of_kept_caches_is_cut() {
-        let mut report = samples::run(false);
+        let mut report = samples::run(Execution::Apply);
         let kept = report.outcomes.pop().unwrap();
         report.outcomes = vec![kept; LISTED + 3];
         let text = written("x", |mut log| log.run(&report, samples::now()).unwrap());

@@ -249,7 +249,8 @@ fn action(cache: Cache, runner: &Runner, decision: Decision) -> Action {
 }
 
 /// A run that removed, kept, restored and failed; or the plan of one.
-pub(super) fn run(dry_run: bool) -> RunReport {
+pub(super) fn run(execution: Execution) -> RunReport {
+    let dry_run = execution.is_dry_run();
     let (one, two, three) = (runner("runner-1"), runner("runner-2"), runner("runner-3"));
     let odd_path = Path::new(OsStr::from_bytes(b"caf\xe9/caf\xe9/target"));
     let mut odd = cache(&two, "x", 2 * GIB, ago(9 * 86_400));
@@ -531,7 +532,8 @@ pub(super) fn audit() -> hygiene::AuditReport {
 }
 
 /// Of three entries the owner of two can be repaired.
-pub(super) fn repair(dry_run: bool) -> hygiene::RepairReport {
+pub(super) fn repair(execution: Execution) -> hygiene::RepairReport {
+    let dry_run = execution.is_dry_run();
     use hygiene::*;
     let result = if dry_run { Repaired::Planned } else { Repaired::Done };
     let change = |below: &str, result| Change { below: below.into(), what: "owner 0 -> 1001".into(), result };
@@ -557,7 +559,8 @@ pub(super) fn repair(dry_run: bool) -> hygiene::RepairReport {
 }
 
 /// A run of the reaper with every outcome, or its preview.
-pub(super) fn reap(dry_run: bool) -> crate::model::reap::ReapReport {
+pub(super) fn reap(execution: Execution) -> crate::model::reap::ReapReport {
+    let dry_run = execution.is_dry_run();
     use crate::model::reap::{
         EntryReport, Environment, EnvironmentKind, EnvironmentState, ReapDecision, ReapReason, ReapReport,
         ReapResult, Reaping, Stays,
@@ -613,11 +616,12 @@ pub(super) fn reap(dry_run: bool) -> crate::model::reap::ReapReport {
 
 /// The record of that run for `status`.
 pub(super) fn reap_record() -> crate::model::reap::ReapRecord {
-    crate::reap::record::after(None, &reap(false), &["clones", "vms"], ago(600))
+    crate::reap::record::after(None, &reap(Execution::Apply), &["clones", "vms"], ago(600))
 }
 
 /// A run over stores with every outcome, or its preview.
-pub(super) fn stores(dry_run: bool) -> crate::model::stores::StoresReport {
+pub(super) fn stores(execution: Execution) -> crate::model::stores::StoresReport {
+    let dry_run = execution.is_dry_run();
     use crate::model::stores::{
         Leaves, Portion, StoreFacts, StoreKind, StoreReason, StoreReport, StoreResult, StoreVerdict,
         StoresReport,
@@ -661,7 +665,7 @@ pub(super) fn stores(dry_run: bool) -> crate::model::stores::StoresReport {
 
 /// The record of that run, ten minutes ago.
 pub(super) fn stores_record() -> crate::model::stores::StoresRecord {
-    let report = stores(false);
+    let report = stores(Execution::Apply);
     let names: Vec<&str> = report.stores.iter().map(|store| store.name.as_str()).collect();
     crate::stores::record::after(&crate::model::stores::StoresRecord::default(), &report, &names, ago(600))
 }

@@ -37,12 +37,11 @@ pub(crate) fn run(host: &Host<'_>, run: &RunDir, run_log: &mut RunLog) -> Option
     let before = roll(run);
     let (seen, _) = overview::at(&host.snapshot(), |_| CacheScope::Everybody);
     let (caches, pairs) = chosen(host, &seen);
-    let came = || -> Result<HashSet<FileId>, String> {
-        let before = before.as_ref().map_err(Clone::clone)?;
-        let names = roll(run)?;
+    let came = || -> Option<HashSet<FileId>> {
+        let (before, names) = (before.as_ref()?, roll(run)?);
         let new = names.difference(before).filter_map(|name| name.to_str());
         // A lease whose name tells no root may be anybody's.
-        new.map(|name| lease::root_of_name(name).ok_or_else(|| format!("{name} names no root"))).collect()
+        new.map(lease::root_of_name).collect()
     };
     let report = dedupe::run(&caches, &pairs, budget, &came);
     // It is for display: the sweep goes on where nobody can write.
@@ -62,8 +61,9 @@ pub(crate) fn run(host: &Host<'_>, run: &RunDir, run_log: &mut RunLog) -> Option
     Some(report)
 }
 
-fn roll(run: &RunDir) -> Result<HashSet<OsString>, String> {
-    Ok(run.roll(Records::Leases).map_err(|error| error.to_string())?.1.into_iter().collect())
+/// The names of all leases; `None` when they cannot be listed.
+fn roll(run: &RunDir) -> Option<HashSet<OsString>> {
+    Some(run.roll(Records::Leases).ok()?.1.into_iter().collect())
 }
 
 /// The caches of idle runners on filesystems whose files can share blocks, none of them in use; and the pairs among them.

@@ -3,7 +3,7 @@
 
 use super::env_file::EnvFile;
 use super::place::{self, ExistingFile, FileAttributes};
-use super::state::{RecordKind, StateDir};
+use super::state::{RecordKind, StateDir, StateError};
 use super::wiring::{self, Content, Edit, Present, Scripts, WiringRecord};
 use crate::actions_runner::layout;
 use crate::model::{Runner, Uid};
@@ -115,52 +115,65 @@ pub fn prepare(
         Verb::Install => {
             let chains = state.chains(&runner.root);
             wiring::wire(present, ours, &chains, &|variable, hook| hook_script::is_ours(variable, hook))
-                .map_err(blocked)?
+                .map_err(|error| blocked(error.to_string()))?
         }
         Verb::Uninstall => wiring::unwire(present, (!recorded_only).then_some(ours)),
     };
     Ok(PreparedEdit { root, found, attributes, edit })
 }
 
+/// Why an edit was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The record or the chain scripts.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The `.env` is not the one that was examined.
+    #[error("its `.env` was changed by another process meanwhile: try again")]
+    Changed,
+    /// The `.env` itself.
+    #[error("its `.env` cannot be written: {0}")]
+    Env(std::io::Error),
+}
+
 /// Does it. `is_listening`: a Listener of this runner runs and knows the chain scripts until it is restarted.
 ///
 /// # Errors
-/// What failed, for people; the `.env` is then unchanged.
+/// [`ApplyError`]; the `.env` is then unchanged.
 pub fn apply(
     verb: Verb,
     runner: &Runner,
     prepared: &PreparedEdit,
     state: &StateDir,
     is_listening: bool,
-) -> Result<(), String> {
-    let text = |error: super::state::StateError| error.to_string();
+) -> Result<(), ApplyError> {
     let root = &runner.root;
     if verb == Verb::Install {
         for (path, script) in &prepared.edit.chains {
-            state.write_chain(root, path, script).map_err(text)?;
+            state.write_chain(root, path, script)?;
         }
         if let Some(record) = &prepared.edit.record {
-            state.save(RecordKind::Wired, root, record).map_err(text)?;
+            state.save(RecordKind::Wired, root, record)?;
         }
     }
     write(prepared)?;
     if verb == Verb::Uninstall {
-        state.forget(RecordKind::Wired, root).map_err(text)?;
+        state.forget(RecordKind::Wired, root)?;
         if !is_listening {
-            state.remove_chains(root).map_err(text)?;
+            state.remove_chains(root)?;
         }
     }
     Ok(())
 }
 
-fn write(prepared: &PreparedEdit) -> Result<(), String> {
+fn write(prepared: &PreparedEdit) -> Result<(), ApplyError> {
     let Some(content) = &prepared.edit.content else { return Ok(()) };
     if !place::is_unchanged(&prepared.root, NAME, prepared.found.as_ref()) {
-        return Err("its `.env` was changed by another process meanwhile: try again".into());
+        return Err(ApplyError::Changed);
     }
     let done = match content {
         Content::Bytes(bytes) => place::replace(&prepared.root, NAME, bytes, prepared.attributes),
         Content::Gone => place::remove(&prepared.root, NAME),
     };
-    done.map_err(|error| format!("its `.env` cannot be written: {error}"))
+    done.map_err(ApplyError::Env)
 }

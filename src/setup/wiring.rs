@@ -87,6 +87,45 @@ pub enum Content {
     Gone,
 }
 
+/// Why a runner cannot be wired.
+#[derive(Debug, thiserror::Error)]
+pub enum WiringError {
+    /// Its `.env` has another encoding.
+    #[error("its `.env` cannot be used: {0}")]
+    Env(&'static str),
+    /// The runner does not quote paths.
+    #[error("{0} cannot be written to a `.env`: expected an absolute path without spaces")]
+    Path(String),
+    /// Its `.env` names a hook that the runner cannot run.
+    #[error(
+        "{variable} names {value:?}, and every job fails of it ({why}): call `disk-guard hook {hook}` from a script of its own, \
+         correct the line, or take it out"
+    )]
+    FailsEveryJob {
+        /// The variable's name.
+        variable: &'static str,
+        /// Its value.
+        value: String,
+        /// Why.
+        why: &'static str,
+        /// The verb for a script of theirs.
+        hook: &'static str,
+    },
+    /// Only shell scripts are chained: the others need an interpreter that only the runner knows.
+    #[error(
+        "{variable} names {path}, which is no shell script and cannot be chained: call `disk-guard hook {hook}` from it, or take \
+         it out"
+    )]
+    NoShellScript {
+        /// The variable's name.
+        variable: &'static str,
+        /// The hook.
+        path: String,
+        /// The verb for a script of theirs.
+        hook: &'static str,
+    },
+}
+
 /// What is known of one runner.
 #[derive(Debug, Clone, Copy)]
 pub struct Present<'a> {
@@ -102,19 +141,18 @@ pub struct Present<'a> {
 /// ours already.
 ///
 /// # Errors
-/// A hook that cannot be chained; why, for people. Then nothing is to be done.
+/// [`WiringError`]; then nothing is to be done.
 pub fn wire(
     present: Present<'_>,
     ours: &Scripts,
     chains: &Scripts,
     runs_us: &dyn Fn(HookVariable, &Path) -> bool,
-) -> Result<Edit, String> {
+) -> Result<Edit, WiringError> {
     let mut file = EnvFile::parse(present.env.unwrap_or_default());
     let mut edit = Edit::default();
     let mut hooks = Vec::new();
     for variable in VARIABLES {
-        dotenv::says(present.env.unwrap_or_default(), variable)
-            .map_err(|why| format!("its `.env` cannot be used: {why}"))?;
+        dotenv::says(present.env.unwrap_or_default(), variable).map_err(WiringError::Env)?;
         let known = present.record.and_then(|record| record.of(variable));
         let now = file.value(variable).map(<[u8]>::to_vec);
         let foreign = match &now {
@@ -211,36 +249,26 @@ impl Wired {
 }
 
 /// A path that can be written in a `.env` and that the runner, which does not quote it, can run.
-fn plain(path: &Path) -> Result<&str, String> {
+fn plain(path: &Path) -> Result<&str, WiringError> {
     let is_plain =
         |text: &&str| text.starts_with('/') && !text.contains(|c: char| c.is_whitespace() || c.is_control());
-    path.to_str().filter(is_plain).ok_or_else(|| {
-        format!("{} cannot be written to a `.env`: expected an absolute path without spaces", path.display())
-    })
+    path.to_str().filter(is_plain).ok_or_else(|| WiringError::Path(path.display().to_string()))
 }
 
-/// Only shell scripts are chained: the others need an interpreter that only the runner knows.
-fn chainable(variable: HookVariable, hook: &[u8]) -> Result<&Path, String> {
+/// The script that a hook's name names, if it can be chained.
+fn chainable(variable: HookVariable, hook: &[u8]) -> Result<&Path, WiringError> {
     let path = Path::new(OsStr::from_bytes(hook));
+    let (variable, hook_verb) = (variable.name(), word(variable));
     if let Some(why) = dotenv::fails_every_job(hook) {
-        return Err(format!(
-            "{} names {:?}, and every job fails of it ({why}): call `disk-guard hook {}` from a script of its own, correct the \
-             line, or take it out",
-            variable.name(),
-            String::from_utf8_lossy(hook),
-            word(variable)
-        ));
+        let value = String::from_utf8_lossy(hook).into_owned();
+        return Err(WiringError::FailsEveryJob { variable, value, why, hook: hook_verb });
     }
-    let bad = |what: &str| {
-        Err(format!(
-            "{} names {}, {what}: call `disk-guard hook {}` from it, or take it out",
-            variable.name(),
-            path.display(),
-            word(variable)
-        ))
-    };
     if path.extension() != Some(OsStr::new("sh")) {
-        return bad("which is no shell script and cannot be chained");
+        return Err(WiringError::NoShellScript {
+            variable,
+            path: path.display().to_string(),
+            hook: hook_verb,
+        });
     }
     Ok(path)
 }
@@ -405,6 +433,7 @@ mod tests {
             let env = format!("{S}={hook}\n");
             let refusal =
                 wire(present(Some(env.as_bytes()), None), &ours(), &chains(), &|_, _| false).unwrap_err();
+            let refusal = refusal.to_string();
             assert!(refusal.contains(hook) && refusal.contains("disk-guard hook started"), "{refusal}");
         }
         let wide: Vec<u8> =

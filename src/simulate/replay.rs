@@ -237,7 +237,7 @@ mod tests {
     }
 
     fn of(samples: &[Sample]) -> KnownPast<'_> {
-        KnownPast { samples, ..Known::default() }
+        KnownPast { samples, ..KnownPast::default() }
     }
 
     /// It grows by 10 GiB between sweeps, and goes from 90 to 70.

@@ -69,7 +69,10 @@ fn cases(sensitivity: Sensitivity) -> Vec<(&'static str, SimulationCase)> {
             ("forecast, 20 % too low", SimulationCase { bias: 0.8, ..forecast }),
             ("forecast, siblings by sweep", SimulationCase { sampling: Sampling::BySweep, ..forecast }),
             ("forecast, two disks", SimulationCase { disks: 2, ..forecast }),
-            ("watermarks, two disks", SimulationCase { disks: 2, ..Case::of(Admission::Watermarks) }),
+            (
+                "watermarks, two disks",
+                SimulationCase { disks: 2, ..SimulationCase::of(Admission::Watermarks) },
+            ),
         ]);
     }
     cases

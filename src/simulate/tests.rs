@@ -9,7 +9,7 @@ fn outcome(host: &str, case: SimulationCase) -> SimulationOutcome {
 
 #[test]
 fn a_case_gives_the_same_outcome_each_time() {
-    let case = SimulationCase { days: 2, ..Case::of(Admission::Forecast) };
+    let case = SimulationCase { days: 2, ..SimulationCase::of(Admission::Forecast) };
     assert_eq!(run(&HOSTS[0], &case, 7), run(&HOSTS[0], &case, 7));
     assert_ne!(run(&HOSTS[0], &case, 7), run(&HOSTS[0], &case, 8));
 }
@@ -41,8 +41,9 @@ fn tight(disk: f64, case: SimulationCase) -> f64 {
 #[test]
 fn where_jobs_hardly_fit_more_sweeps_cost_no_job_its_life() {
     for disk in [460.0, 475.0, 500.0] {
-        let died =
-            |admission, sweep_every| tight(disk, SimulationCase { sweep_every, ..Case::of(admission) });
+        let died = |admission, sweep_every| {
+            tight(disk, SimulationCase { sweep_every, ..SimulationCase::of(admission) })
+        };
         let [rarely, often] = [60, 20].map(|every| died(Admission::Forecast, every));
         let watermarks = died(Admission::Watermarks, 60);
         // All that may go goes before each job: more than that nobody can do who lets all jobs begin.

@@ -15,7 +15,7 @@ pub(super) use terminal::{Terminal, is_for_a_person};
 /// Watches until `q` or Ctrl-C.
 pub(super) fn run(context: &Context) -> Exit {
     let (sender, looks) = channel();
-    let (looking, colour) = (context.clone(), context.screen.has_colour());
+    let looking = context.clone();
     // It ends with this process, in the middle of a look if need be: it changes nothing.
     std::thread::spawn(move || {
         while sender.send(collect(&looking.snapshot(), HolderSearch::Unasked, StaleUnits::Leave)).is_ok() {
@@ -23,7 +23,7 @@ pub(super) fn run(context: &Context) -> Exit {
         }
     });
     let result = ratatui::try_init().and_then(|mut terminal| {
-        let result = terminal::show(&mut terminal, &looks, WatchScreen::new(colour));
+        let result = terminal::show(&mut terminal, &looks, WatchScreen::new(context.screen));
         ratatui::restore();
         result
     });

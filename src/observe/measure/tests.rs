@@ -40,7 +40,7 @@ fn the_sums_are_those_of_du() {
     assert_eq!(found.measure.files, 4 + 3000 + odd_names().len() as u64 + 3);
     assert_eq!(found.measure.coverage, Coverage::Whole);
     for threads in [1, 4] {
-        let again = measure(&handle(root), &MeasureOptions { threads, ..Options::default() }).unwrap();
+        let again = measure(&handle(root), &MeasureOptions { threads, ..MeasureOptions::default() }).unwrap();
         assert_eq!(again, found, "{threads} threads");
     }
     let listed: Vec<_> = found.largest.iter().map(|file| file.below.to_str().unwrap()).collect();
@@ -75,7 +75,7 @@ fn past_the_deadline_nothing_more_is_looked_at() {
     let temp = tempfile::tempdir().unwrap();
     fs::write(temp.path().join("file"), "x").unwrap();
     let look = |deadline| {
-        let options = MeasureOptions { deadline: Some(deadline), ..Options::default() };
+        let options = MeasureOptions { deadline: Some(deadline), ..MeasureOptions::default() };
         measure(&handle(temp.path()), &options).unwrap().measure
     };
     let late = look(Instant::now());

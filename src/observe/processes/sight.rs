@@ -15,47 +15,65 @@ use std::time::SystemTime;
 
 const MOUNTINFO_LIMIT: u64 = 64 << 20;
 
-/// Whether `process` sees our `directory` at the same path, and in it the same files and directories of these `names`.
-/// Why not, or why that is unknown, for people.
+/// Why it is not proved that a process sees a directory as this process does.
+#[derive(Debug, thiserror::Error)]
+pub enum SightError {
+    /// It has ended.
+    #[error("it is gone")]
+    Gone,
+    /// Paths mean something else to it.
+    #[error("its root directory is {0}")]
+    OtherRoot(String),
+    /// Something else is mounted there in its mount namespace.
+    #[error("another {0} has that name in its mount namespace")]
+    OtherFile(String),
+    /// Its links or mounts cannot be read.
+    #[error("its view of the host cannot be determined ({0})")]
+    Undetermined(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Checks that `process` sees our `directory` at the same path, and in it the same files and directories of these `names`.
+///
 /// # Errors
-/// Why not, or why that cannot be told, for people.
+/// [`SightError`], also when that is unknown.
 pub fn sees_directory(
     proc: &Proc,
     process: ProcessId,
     directory: &Path,
     names: &[&str],
-) -> Result<(), String> {
-    let untold =
-        |error: &dyn std::fmt::Display| format!("its view of the host cannot be determined ({error})");
-    let dir = Processes::open(proc).map_err(|error| untold(&error))?;
-    let dir = dir.process(process.pid).map_err(|error| untold(&error))?;
-    if dir.identify().map_err(|error| untold(&error))?.id != process {
-        return Err("it is gone".to_owned());
+) -> Result<(), SightError> {
+    let dir = Processes::open(proc).map_err(undetermined)?.process(process.pid).map_err(undetermined)?;
+    if dir.identify().map_err(undetermined)?.id != process {
+        return Err(SightError::Gone);
     }
     let mut buffer = link_buffer();
-    let root = dir.link(c"root", &mut buffer).map_err(|error| untold(&error))?;
+    let root = dir.link(c"root", &mut buffer).map_err(undetermined)?;
     if root != b"/" {
-        return Err(format!("its root directory is {}", String::from_utf8_lossy(root)));
+        return Err(SightError::OtherRoot(String::from_utf8_lossy(root).into_owned()));
     }
     let mut buffer = link_buffer();
-    let theirs = dir.link(c"ns/mnt", &mut buffer).map_err(|error| untold(&error))?;
-    let ours = std::fs::read_link(proc.root().join("self/ns/mnt")).map_err(|error| untold(&error))?;
+    let theirs = dir.link(c"ns/mnt", &mut buffer).map_err(undetermined)?;
+    let ours = std::fs::read_link(proc.root().join("self/ns/mnt")).map_err(undetermined)?;
     if theirs == ours.as_os_str().as_bytes() {
         return Ok(());
     }
-    let (_, path) = Dir::resolve(directory).map_err(|error| untold(&error))?;
-    let own = mountinfo::read_own(proc.root()).map_err(|error| untold(&error))?;
+    let (_, path) = Dir::resolve(directory).map_err(undetermined)?;
+    let own = mountinfo::read_own(proc.root()).map_err(undetermined)?;
     let mut foreign = Vec::new();
-    dir.read(c"mountinfo", MOUNTINFO_LIMIT, &mut foreign).map_err(|error| untold(&error))?;
+    dir.read(c"mountinfo", MOUNTINFO_LIMIT, &mut foreign).map_err(undetermined)?;
     for name in names {
         let path = path.join(name);
         match (place_in(&own, &path), place_in(&foreign, &path)) {
             (Some(ours), Some(theirs)) if ours == theirs => {}
-            (Some(_), Some(_)) => return Err(format!("another {name} has that name in its mount namespace")),
-            _ => return Err(untold(&"its mounts cannot be read")),
+            (Some(_), Some(_)) => return Err(SightError::OtherFile((*name).to_owned())),
+            _ => return Err(undetermined("its mounts cannot be read")),
         }
     }
     Ok(())
+}
+
+fn undetermined(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SightError {
+    SightError::Undetermined(error.into())
 }
 
 /// When a Listener's open log in `diag` was begun, by its name, in the wall clock of that time.
@@ -116,7 +134,7 @@ mod tests {
     fn the_guard_shares_its_own_view_of_directories() {
         let proc = Proc::new(Path::new("/proc"));
         let me = proc.identify(crate::sys::process::own_pid()).unwrap().id;
-        assert_eq!(sees_directory(&proc, me, &std::env::temp_dir(), &[""]), Ok(()));
+        sees_directory(&proc, me, &std::env::temp_dir(), &[""]).expect("it is this process");
         let gone = ProcessId { start: crate::model::StartTime(me.start.0 + 1), ..me };
         assert!(sees_directory(&proc, gone, &std::env::temp_dir(), &[""]).is_err());
     }

@@ -7,7 +7,7 @@
 use super::clock;
 use super::logs::cut;
 use crate::model::postmortem::{KernelEvent, KernelLine, OomScope};
-use crate::sys::program::{Bounds, ProgramEnd, Programs};
+use crate::sys::program::{Bounds, ProgramEnd, ProgramError, Programs};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -47,22 +47,40 @@ pub struct Messages {
     pub lines: Vec<KernelLine>,
 }
 
-/// The messages since `from`; the reason when neither place can be read.
+/// Why there are no messages: neither place can be read, or the journal is empty.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelLogError {
+    /// The journal has none.
+    #[error("the journal holds none, and {0}")]
+    Ring(RingError),
+    /// Both failed.
+    #[error("{0}, and {1}")]
+    Neither(ProgramError, RingError),
+}
+
+/// Why the kernel's ring cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} cannot be read: {source}")]
+pub struct RingError {
+    path: String,
+    source: io::Error,
+}
+
+/// The messages since `from`.
+///
+/// # Errors
+/// [`KernelLogError`].
 pub fn read(
     programs: Programs<'_>,
     kmsg: &Path,
     from: SystemTime,
     now: SystemTime,
-) -> Result<Messages, String> {
-    let journal = of_journal(programs, from);
-    let is_whole = |messages: &Messages| messages.complete_since.is_some_and(|since| since <= from);
-    if let Ok(messages) = &journal
-        && is_whole(messages)
-    {
-        return journal;
-    }
-    let ring = of_ring(kmsg, now);
-    match (journal, ring) {
+) -> Result<Messages, KernelLogError> {
+    let journal = match of_journal(programs, from) {
+        Ok(messages) if messages.complete_since.is_some_and(|since| since <= from) => return Ok(messages),
+        journal => journal,
+    };
+    match (journal, of_ring(kmsg, now)) {
         (Ok(journal), Ok(ring)) => {
             // The one that reaches farther back.
             let reach = |messages: &Messages| {
@@ -74,13 +92,13 @@ pub fn read(
         }
         (Ok(journal), Err(_)) if journal.complete_since.is_some() || !journal.lines.is_empty() => Ok(journal),
         (_, Ok(ring)) => Ok(ring),
-        (Ok(_), Err(ring)) => Err(format!("the journal holds none, and {ring}")),
-        (Err(journal), Err(ring)) => Err(format!("{journal}, and {ring}")),
+        (Ok(_), Err(ring)) => Err(KernelLogError::Ring(ring)),
+        (Err(journal), Err(ring)) => Err(KernelLogError::Neither(journal, ring)),
     }
 }
 
 /// `journalctl _TRANSPORT=kernel`: `-k` means the same but hides earlier boots.
-fn of_journal(programs: Programs<'_>, from: SystemTime) -> Result<Messages, String> {
+fn of_journal(programs: Programs<'_>, from: SystemTime) -> Result<Messages, ProgramError> {
     let seconds = from.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let ask = |more: &[&str]| {
         let fixed = [
@@ -97,7 +115,7 @@ fn of_journal(programs: Programs<'_>, from: SystemTime) -> Result<Messages, Stri
             ProgramEnd::Itself(_) if !run.output.is_empty() => Ok(run),
             _ => run.success(),
         });
-        run.map(|run| (run.text(), run.end == ProgramEnd::TooLong)).map_err(|error| error.to_string())
+        run.map(|run| (run.text(), run.end == ProgramEnd::TooLong))
     };
     let (answer, is_cut) = ask(&[&format!("--since=@{seconds}")])?;
     let mut lines = Vec::new();
@@ -140,8 +158,8 @@ pub(super) fn message_of(entry: &Value) -> Option<String> {
 }
 
 /// The ring, from its oldest record to its newest, without waiting for more (Documentation/ABI/testing/dev-kmsg).
-fn of_ring(kmsg: &Path, now: SystemTime) -> Result<Messages, String> {
-    let cannot = |error: io::Error| format!("{} cannot be read: {error}", kmsg.display());
+fn of_ring(kmsg: &Path, now: SystemTime) -> Result<Messages, RingError> {
+    let cannot = |source: io::Error| RingError { path: kmsg.display().to_string(), source };
     let mut ring =
         File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(kmsg).map_err(cannot)?;
     let since_boot = clock::monotonic();
@@ -653,7 +671,8 @@ mod tests {
 
     #[test]
     fn without_a_readable_source_the_reason_is_reported() {
-        let error = read(Programs(&[]), Path::new("/nonexistent"), UNIX_EPOCH, UNIX_EPOCH).unwrap_err();
+        let error =
+            read(Programs(&[]), Path::new("/nonexistent"), UNIX_EPOCH, UNIX_EPOCH).unwrap_err().to_string();
         assert!(error.contains("journalctl") && error.contains("/nonexistent"), "{error}");
     }
 }

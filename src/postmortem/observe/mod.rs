@@ -59,7 +59,7 @@ pub struct Observer<'a> {
     ledger: Option<&'a Ledger>,
     host: &'a HostFacts,
     systemd: OnceCell<Result<Systemd<'a>, SystemdError>>,
-    kernel: OnceCell<Result<kernel::Messages, String>>,
+    kernel: OnceCell<Result<kernel::Messages, kernel::KernelLogError>>,
     /// By runner, and since when: the content of its Listener's logs.
     stories: RefCell<HashMap<usize, (SystemTime, ListenerStories)>>,
     /// Kernel messages and Listeners' logs are wanted since then.
@@ -67,7 +67,7 @@ pub struct Observer<'a> {
 }
 
 /// The content of a runner's Listener's logs, or why it is unknown.
-type ListenerStories = Rc<Result<LoggedJobs, String>>;
+type ListenerStories = Rc<io::Result<LoggedJobs>>;
 
 /// A job that may have died.
 #[derive(Debug, Clone)]
@@ -189,10 +189,7 @@ impl<'a> Observer<'a> {
         }
         let read =
             Dir::open(&self.host.runners[runner].runner.root).and_then(|root| LoggedJobs::read(&root, since));
-        let told = Rc::new(read.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => "there is none".to_owned(),
-            _ => error.to_string(),
-        }));
+        let told = Rc::new(read);
         self.stories.borrow_mut().insert(runner, (since, Rc::clone(&told)));
         told
     }
@@ -267,7 +264,10 @@ impl<'a> Observer<'a> {
                 Some(id) => stories.of(&id),
                 None => stories.nothing(),
             }),
-            Err(reason) => Observed::missing(format!("the Listener's log: {reason}"), KEEP_LOGS),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Observed::missing("the Listener's log: there is none".to_owned(), KEEP_LOGS)
+            }
+            Err(error) => Observed::missing(format!("the Listener's log: {error}"), KEEP_LOGS),
         }
     }
 

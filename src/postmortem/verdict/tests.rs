@@ -365,7 +365,7 @@ fn each_set_of_facts_leads_to_its_verdict() {
                 f.unit = Observed::Known(UnitRecord {
                     name: "u".into(),
                     result: "oom-kill".into(),
-                    ..UnitState::default()
+                    ..UnitRecord::default()
                 });
             },
             OutOfMemory,
@@ -437,7 +437,7 @@ fn each_set_of_facts_leads_to_its_verdict() {
                     active: "inactive".into(),
                     main: Some((1, 0)),
                     main_exited: Some(at(103)),
-                    ..UnitState::default()
+                    ..UnitRecord::default()
                 });
             },
             Killed,
@@ -705,7 +705,7 @@ fn each_set_of_facts_leads_to_its_verdict() {
                     active: "inactive".into(),
                     main: Some((1, 0)),
                     main_exited: Some(at(101)),
-                    ..UnitState::default()
+                    ..UnitRecord::default()
                 });
             },
             UnitStopped,

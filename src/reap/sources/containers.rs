@@ -21,9 +21,17 @@ const CHUNK: usize = 500;
 const RUNNER_LABEL: &str = "disk-guard.runner";
 const JOB_LABEL: &str = "disk-guard.job";
 
+/// What an engine is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listing {
+    Containers,
+    /// Dangling images as well.
+    WithImages,
+}
+
 pub(super) struct Containers {
     tool: Tool,
-    wants_images: bool,
+    listing: Listing,
 }
 
 #[derive(Deserialize)]
@@ -93,8 +101,8 @@ struct EngineImage {
 }
 
 impl Containers {
-    pub(super) fn new(tool: Tool, wants_images: bool) -> Self {
-        Self { tool, wants_images }
+    pub(super) fn new(tool: Tool, listing: Listing) -> Self {
+        Self { tool, listing }
     }
 
     fn containers(&self) -> Result<Vec<Container>, SourceError> {
@@ -145,7 +153,7 @@ impl Containers {
 impl EnvironmentSource for Containers {
     fn list(&self, _: SystemTime) -> Result<Vec<Environment>, SourceError> {
         // Images first: a container that is made meanwhile is then seen to use its image.
-        let images = if self.wants_images { self.images()? } else { Vec::new() };
+        let images = if self.listing == Listing::WithImages { self.images()? } else { Vec::new() };
         let containers = self.containers()?;
         // If they cannot be listed, pods are kept, and the rest continues.
         let names = if containers.iter().any(pods::is_infra) {

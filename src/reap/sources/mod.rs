@@ -114,7 +114,9 @@ pub fn of(rule: &ReapRule, programs: &[PathBuf]) -> Box<dyn EnvironmentSource> {
         EnvironmentKind::Tart => Box::new(tart::Tart::new(tool)),
         EnvironmentKind::Docker | EnvironmentKind::Podman => {
             let wants_images = rule.matches.iter().any(Pattern::is_of_images);
-            Box::new(containers::Containers::new(tool, wants_images))
+            let listing =
+                if wants_images { containers::Listing::WithImages } else { containers::Listing::Containers };
+            Box::new(containers::Containers::new(tool, listing))
         }
         EnvironmentKind::Libvirt => Box::new(libvirt::Libvirt::new(tool)),
         EnvironmentKind::Lima => Box::new(lima::Lima::new(tool)),

@@ -171,11 +171,11 @@ fn move_member<'m>(
         Err(error) => return Err(io::Error::from(error).into()),
     }
     let place = CacheEntry { parent: within, name: member.name.clone() };
-    Moved { place, member, slot_name }.compared(slot).map_err(Setback::Other)
+    Moved { place, member, slot_name }.compared(slot)
 }
 
 /// Why a member is kept.
-enum Setback {
+pub(super) enum Setback {
     /// Nothing can be renamed from its place to the slot's: another subvolume of btrfs, or another project's quota.
     Elsewhere,
     /// Anything else.
@@ -199,15 +199,15 @@ impl fmt::Display for Setback {
 
 impl Moved<'_> {
     /// Returns it if it matches the plan. An entry that was swapped while it was moved is moved back, or beside the entry in its place.
-    pub(super) fn compared(self, slot: &Slot) -> Result<Self, String> {
+    pub(super) fn compared(self, slot: &Slot) -> Result<Self, Setback> {
         match slot.dir.status_of(&self.slot_name) {
             Ok(status) if is_it(&status, self.member) => Ok(self),
             _ => {
                 let reason = format!("{} was swapped while it was claimed", self.member.name.display());
-                Err(match self.put_back(slot) {
+                Err(Setback::Other(match self.put_back(slot) {
                     Restored::Done => reason,
                     Restored::Failed => self.place.set_aside(&slot.dir, &self.slot_name, &reason),
-                })
+                }))
             }
         }
     }

@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_simulation_has_a_table_for_each_host() {
-        let outcome = SimulationOutcome { died_per_1000: 40.0, done: 960.0, ..Outcome::default() };
+        let outcome = SimulationOutcome { died_per_1000: 40.0, done: 960.0, ..SimulationOutcome::default() };
         let less = SimulationOutcome { died_per_1000: 4.25, done: 996.0, ..outcome };
         let rows = [("web", "watermarks", outcome), ("web", "forecast", less), ("gate", "<forecast>", less)];
         let page = simulation(&rows, 3, 21, samples::now());

@@ -3,15 +3,15 @@
 use super::screen::{Screen, Tone};
 use super::table::{Align, Cell, Table};
 use crate::model::metrics::Trend;
-use crate::model::{Basis, DiskForecast, JobForecast};
+use crate::model::{Basis, DiskForecast, Forecasting, JobForecast};
 use crate::text::{escape, words};
 use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Each disk with what live jobs need there, and each job's part.
-pub fn forecast(disks: &[DiskForecast], is_on: bool, screen: &Screen) -> String {
+pub fn forecast(disks: &[DiskForecast], forecasting: Forecasting, screen: &Screen) -> String {
     let mut out = String::new();
-    if !is_on {
+    if forecasting == Forecasting::Off {
         let _ = writeln!(out, "The forecast is switched off (`[forecast] enabled = false`).");
         return out;
     }
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn disks_with_their_jobs() {
         let disks = [samples::forecast()];
-        insta::assert_snapshot!(forecast(&disks, true, &Screen::plain(80)), @r#"
+        insta::assert_snapshot!(forecast(&disks, Forecasting::On, &Screen::plain(80)), @r#"
         /home
           2 live jobs on /home may need 31.0 GiB more (22.0 GiB expected), and 21.0 GiB
           are available; 28.0 GiB are reserved and 6.00 GiB held: 10.0 GiB short; it
@@ -121,7 +121,7 @@ mod tests {
           x\n::error::y  8.00 GiB  2.00 GiB  6.00 GiB
             acme/app test: other jobs of this host; it claims 900 GiB
         "#);
-        assert!(forecast(&disks, false, &Screen::plain(80)).contains("switched off"));
-        assert!(forecast(&[], true, &Screen::plain(80)).contains("no runner's disk was found"));
+        assert!(forecast(&disks, Forecasting::Off, &Screen::plain(80)).contains("switched off"));
+        assert!(forecast(&[], Forecasting::On, &Screen::plain(80)).contains("no runner's disk was found"));
     }
 }

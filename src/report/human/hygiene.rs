@@ -212,6 +212,7 @@ pub fn repair(report: &RepairReport, screen: &Screen) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Execution;
     use crate::report::samples;
 
     #[test]
@@ -247,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_repair_and_its_preview() {
-        insta::assert_snapshot!(repair(&samples::repair(true), &Screen::plain(80)), @r"
+        insta::assert_snapshot!(repair(&samples::repair(Execution::DryRun), &Screen::plain(80)), @r"
         Dry run of chown, nothing was touched: 2 entries of /home/ci/runner-1/_work/app
           refused app/app/passwd (owner 0 -> 1001; it has another name, which may be
                   elsewhere: only a reset helps)
@@ -255,7 +256,7 @@ mod tests {
           would   app/app/dist/\x1b[2Jx\n::error:: (owner 0 -> 1001)
         Apply it with --mode chown --apply.
         ");
-        insta::assert_snapshot!(repair(&samples::repair(false), &Screen::plain(80)), @r"
+        insta::assert_snapshot!(repair(&samples::repair(Execution::Apply), &Screen::plain(80)), @r"
         chown: 2 entries of /home/ci/runner-1/_work/app done, 1 not
           refused app/app/passwd (owner 0 -> 1001; it has another name, which may be
                   elsewhere: only a reset helps)

@@ -112,11 +112,12 @@ pub fn reap_record(record: Option<&ReapRecord>, now: SystemTime, screen: &Screen
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Execution;
     use crate::report::samples;
 
     #[test]
     fn a_run_at_80_columns() {
-        insta::assert_snapshot!(reap(&samples::reap(false), &Screen::plain(80)), @r"
+        insta::assert_snapshot!(reap(&samples::reap(Execution::Apply), &Screen::plain(80)), @r"
         clones (tart): 12 listed, 8 matched: 1 reaped, 3 leaked, 2 failed, 1 not idle
                        for long enough, 1 unknown
           Reaped
@@ -142,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_dry_run() {
-        insta::assert_snapshot!(reap(&samples::reap(true), &Screen::plain(80)), @r"
+        insta::assert_snapshot!(reap(&samples::reap(Execution::DryRun), &Screen::plain(80)), @r"
         clones (tart): 12 listed, 8 matched: 5 leaked, 1 not idle for long enough, 1
                        unknown
           Would reap

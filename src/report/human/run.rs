@@ -264,11 +264,12 @@ fn shared_blocks(report: &DedupeReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Execution;
     use crate::report::samples;
 
     #[test]
     fn a_sweep() {
-        insta::assert_snapshot!(run(&samples::run(false), samples::now(), &Screen::plain(90)), @r"
+        insta::assert_snapshot!(run(&samples::run(Execution::Apply), samples::now(), &Screen::plain(90)), @r"
         Freed 8.00 GiB. The goal is NOT met.
           /home: 92% -> 88% used, 21.0 GiB -> 29.0 GiB available
 
@@ -295,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_one_runner_is_a_sum_and_hides_no_other() {
-        let mut report = samples::run(false);
+        let mut report = samples::run(Execution::Apply);
         let kept =
             report.outcomes.iter().find(|o| o.result == ActionResult::Kept).expect("one is kept").clone();
         let mut flood = kept.clone();
@@ -314,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_plan() {
-        insta::assert_snapshot!(run(&samples::run(true), samples::now(), &Screen::plain(90)), @r"
+        insta::assert_snapshot!(run(&samples::run(Execution::DryRun), samples::now(), &Screen::plain(90)), @r"
         Dry run, nothing was touched. Would free 13.0 GiB. The goal would NOT be met.
           /home: 92% -> about 86% used, 21.0 GiB -> about 34.0 GiB available
 

@@ -79,11 +79,12 @@ pub fn stores_record(record: Option<&StoresRecord>, now: SystemTime, screen: &Sc
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Execution;
     use crate::report::samples;
 
     #[test]
     fn a_run_at_80_columns() {
-        insta::assert_snapshot!(stores(&samples::stores(false), &Screen::plain(80)), @r"
+        insta::assert_snapshot!(stores(&samples::stores(Execution::Apply), &Screen::plain(80)), @r"
         Store            buildkit (20.0 GiB): its disk lacks space: 4.00 GiB of it;
                                               freed 4.00 GiB in 12 s
         Store            ccache (20.0 GiB): it is larger than `max_size`: 2.00 GiB of
@@ -105,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_dry_run_and_none_at_all() {
-        insta::assert_snapshot!(stores(&samples::stores(true), &Screen::plain(80)), @r"
+        insta::assert_snapshot!(stores(&samples::stores(Execution::DryRun), &Screen::plain(80)), @r"
         Store            buildkit (20.0 GiB): would be collected, its disk lacks space:
                                               4.00 GiB of it
         Store            ccache (20.0 GiB): would be collected, it is larger than

@@ -1,6 +1,6 @@
 //! `status --watch`: headline and disks are fixed, below them as many runners as fit, and how many more there are.
 
-use super::screen::Tone;
+use super::screen::{Screen, Tone};
 use super::status::{UNGUARDED, disks, standings, table};
 use super::table::TableLine;
 use super::{standing_tone, words};
@@ -17,7 +17,7 @@ use ratatui::text::{Line, Span, Text};
 pub struct WatchScreen {
     /// The host as it was last seen; nothing before the first look has ended.
     pub host: Option<HostStatus>,
-    colour: bool,
+    screen: Screen,
     /// The first runner that is shown.
     first: usize,
     /// How many were shown.
@@ -43,8 +43,8 @@ pub enum Scroll {
 
 impl WatchScreen {
     /// Nothing seen yet.
-    pub fn new(colour: bool) -> Self {
-        Self { host: None, colour, first: 0, page: 1 }
+    pub fn new(screen: Screen) -> Self {
+        Self { host: None, screen, first: 0, page: 1 }
     }
 
     /// Moves among the runners.
@@ -144,7 +144,7 @@ impl WatchScreen {
 
     /// Bold and faint are no colours.
     fn style(&self, tone: Tone) -> Style {
-        let of = |colour| if self.colour { Style::new().fg(colour) } else { Style::new() };
+        let of = |colour| if self.screen.has_colour() { Style::new().fg(colour) } else { Style::new() };
         match tone {
             Tone::Plain => Style::new(),
             Tone::Heading => Style::new().add_modifier(Modifier::BOLD),
@@ -200,12 +200,12 @@ mod tests {
                 one
             })
             .collect();
-        WatchScreen { host: Some(host), ..Watch::new(false) }
+        WatchScreen { host: Some(host), ..WatchScreen::new(Screen::plain(80)) }
     }
 
     #[test]
     fn at_80_columns_and_24_lines() {
-        let mut watch = WatchScreen { host: Some(samples::host()), ..Watch::new(false) };
+        let mut watch = WatchScreen { host: Some(samples::host()), ..WatchScreen::new(Screen::plain(80)) };
         insta::assert_snapshot!(screen(&mut watch, 80, 24), @r"
         ci-host-07  5 runners: 1 busy, 2 idle, 1 unknown, 1 drained  2026-03-04 14:25:10
 
@@ -263,13 +263,14 @@ mod tests {
                 watch.scroll(Scroll::Last);
             }
         }
-        assert!(screen(&mut WatchScreen::new(false), 80, 3).contains("examining the host"));
+        assert!(screen(&mut WatchScreen::new(Screen::plain(80)), 80, 3).contains("examining the host"));
     }
 
     #[test]
     fn colour_is_used_where_it_is_wanted_alone() {
-        for colour in [true, false] {
-            let mut watch = WatchScreen { host: Some(samples::host()), ..Watch::new(colour) };
+        for screen in [Screen::coloured(80), Screen::plain(80)] {
+            let colour = screen.has_colour();
+            let mut watch = WatchScreen { host: Some(samples::host()), ..WatchScreen::new(screen) };
             let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
             terminal.draw(|frame| watch.draw(frame)).unwrap();
             let cells = &terminal.backend().buffer().content;

@@ -2,7 +2,7 @@
 
 use super::{Document, Layout};
 use crate::as_json;
-use crate::model::{DiskForecast, JobForecast};
+use crate::model::{DiskForecast, Forecasting, JobForecast};
 use crate::policy::forecast::next_sweep;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -68,9 +68,9 @@ impl<'a> ForecastDiskDoc<'a> {
 }
 
 /// The document for `forecast`.
-pub fn forecast(disks: &[DiskForecast], now: SystemTime, enabled: bool) -> String {
+pub fn forecast(disks: &[DiskForecast], now: SystemTime, forecasting: Forecasting) -> String {
     let disks = disks.iter().map(ForecastDiskDoc::new).collect();
-    Document::of(ForecastDoc { time: now, enabled, disks }, Layout::Pretty)
+    Document::of(ForecastDoc { time: now, enabled: forecasting == Forecasting::On, disks }, Layout::Pretty)
 }
 
 #[cfg(test)]
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_disk_with_its_jobs() {
-        insta::assert_snapshot!(forecast(&[samples::forecast()], samples::now(), true), @r#"
+        insta::assert_snapshot!(forecast(&[samples::forecast()], samples::now(), Forecasting::On), @r#"
         {
           "schema": 1,
           "time": "2026-03-04T14:25:10Z",

@@ -72,6 +72,7 @@ pub fn repair(report: &RepairReport, layout: Layout) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Execution;
     use crate::report::samples;
 
     #[test]
@@ -208,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_repair() {
-        insta::assert_snapshot!(repair(&samples::repair(false), Layout::Pretty), @r#"
+        insta::assert_snapshot!(repair(&samples::repair(Execution::Apply), Layout::Pretty), @r#"
         {
           "schema": 1,
           "dry_run": false,

@@ -125,12 +125,13 @@ pub fn reap(report: &ReapReport, layout: Layout) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Execution;
     use crate::report::samples;
 
     #[test]
     fn every_outcome_has_its_reason() {
         let value: serde_json::Value =
-            serde_json::from_str(&reap(&samples::reap(false), Layout::Line)).unwrap();
+            serde_json::from_str(&reap(&samples::reap(Execution::Apply), Layout::Line)).unwrap();
         let source = &value["sources"][0];
         assert_eq!(
             (&value["schema"], &source["leaked"], &source["reaped"]),

@@ -159,6 +159,7 @@ pub fn sweep(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Execution;
     use crate::report::samples;
 
     #[test]
@@ -172,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_sweep() {
-        insta::assert_snapshot!(run(&samples::run(false), Layout::Pretty), @r#"
+        insta::assert_snapshot!(run(&samples::run(Execution::Apply), Layout::Pretty), @r#"
         {
           "schema": 1,
           "dry_run": false,

@@ -77,6 +77,7 @@ fn either(schemas: &[Schema]) -> Schema {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Execution;
     use crate::report::json::{self, Layout};
     use crate::report::samples;
 
@@ -92,8 +93,8 @@ mod tests {
         let line = Layout::Line;
         for (verb, text) in [
             ("status", json::status(&samples::host(), line)),
-            ("sweep", json::run(&samples::run(false), line)),
-            ("plan", json::run(&samples::run(true), line)),
+            ("sweep", json::run(&samples::run(Execution::Apply), line)),
+            ("plan", json::run(&samples::run(Execution::DryRun), line)),
             ("history", json::history(&samples::history(), line)),
             ("blame", json::blame(&samples::blame(), line)),
             ("why", json::why(&samples::why_innocent(), line)),

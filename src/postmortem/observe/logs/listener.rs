@@ -65,9 +65,9 @@ impl LoggedJob {
         !self.log.has_end() && self.log.restarted.is_none()
     }
 
-    /// Behind the end of a Worker the Listener repeats its last output, an exception.
-    fn repeat(&mut self, names: bool, text: &str, at: Option<SystemTime>) {
-        if names && self.log.finished.is_some() && self.log.exception.is_none() {
+    /// Keeps a line that names an exception: after the end of a Worker the Listener repeats the Worker's last output.
+    fn note_exception(&mut self, text: &str, at: Option<SystemTime>) {
+        if self.log.finished.is_some() && self.log.exception.is_none() {
             self.log.exception = Some(postmortem::LogLine { at, text: cut(text) });
         }
     }
@@ -223,7 +223,7 @@ struct ListenerReader {
 impl ListenerReader {
     fn new() -> Self {
         Self {
-            told: LoggedJobs { is_whole: true, ..Stories::default() },
+            told: LoggedJobs { is_whole: true, ..LoggedJobs::default() },
             entries: Entries::default(),
             dispatched: None,
             is_worker: None,
@@ -270,7 +270,9 @@ impl ListenerReader {
             if complaint.is_some() || names {
                 for story in self.recent().filter(|story| story.concerns(at)) {
                     complain(&mut story.log.complaints, complaint, text, at);
-                    story.repeat(names, text, at);
+                    if names {
+                        story.note_exception(text, at);
+                    }
                 }
             }
             return;
@@ -283,7 +285,9 @@ impl ListenerReader {
         }
         for story in self.recent().filter(|story| story.concerns(Some(line.at))) {
             complain(&mut story.log.complaints, complaint, line.message, Some(line.at));
-            story.repeat(names, line.message, Some(line.at));
+            if names {
+                story.note_exception(line.message, Some(line.at));
+            }
             story.log.last = Some(kept(&line));
             if story.file != file {
                 story.file = file.to_owned();

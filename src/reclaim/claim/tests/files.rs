@@ -176,7 +176,8 @@ fn a_file_swapped_during_the_move_is_not_trash() {
     assert_eq!(std::fs::read_to_string(&place).unwrap(), "second");
 
     write(&in_slot, "third").unwrap();
-    let Err(reason) = moved().compared(&slot) else { panic!("it is not what was planned") };
+    let Err(setback) = moved().compared(&slot) else { panic!("it is not what was planned") };
+    let reason = setback.to_string();
     assert_eq!(std::fs::read_to_string(&place).unwrap(), "second");
     let kept = scene.cache.path.join(reason.rsplit(' ').next().unwrap());
     assert_eq!(std::fs::read_to_string(kept).unwrap(), "third", "{reason}");
