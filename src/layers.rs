@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 type Module = Vec<String>;
 
 /// The production code of each file, without comments and tests.
-struct SourceFile {
+struct SourceTree {
     files: BTreeMap<Module, String>,
 }
 
-impl SourceFile {
+impl SourceTree {
     fn read() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut files = BTreeMap::new();
@@ -80,8 +80,8 @@ fn test_modules(module: &Module, text: &str) -> Vec<Module> {
     let mut found = Vec::new();
     let mut is_test = false;
     for line in text.lines().map(str::trim) {
-        let declared = line.trim_start_matches("pub ").trim_start_matches("pub(super) ").strip_prefix("mod ");
-        match declared.and_then(|rest| rest.strip_suffix(';')) {
+        let declared = line.split_once("mod ").filter(|(before, _)| is_visibility(before));
+        match declared.and_then(|(_, rest)| rest.strip_suffix(';')) {
             Some(name) if is_test => found.push([&module[..], &[name.to_owned()]].concat()),
             _ => {}
         }
@@ -90,6 +90,12 @@ fn test_modules(module: &Module, text: &str) -> Vec<Module> {
             || (is_test && line.starts_with(['#', '/']));
     }
     found
+}
+
+/// Whether this stands before a module that is declared: nothing, `pub`, or `pub` with its bounds.
+fn is_visibility(text: &str) -> bool {
+    let text = text.trim_end();
+    text.is_empty() || text == "pub" || (text.starts_with("pub(") && text.ends_with(')'))
 }
 
 /// Without comments, and without the tests at the end.
@@ -163,7 +169,7 @@ fn layers() -> BTreeMap<String, usize> {
 }
 
 /// What goes against the layers: one line each.
-fn upward(source: &SourceFile, layers: &BTreeMap<String, usize>) -> Vec<String> {
+fn upward(source: &SourceTree, layers: &BTreeMap<String, usize>) -> Vec<String> {
     let mut found = Vec::new();
     for module in source.files.keys().filter(|module| !module.is_empty() && module[0] != "main") {
         let Some(own) = layers.get(&module[0]) else {
@@ -184,7 +190,7 @@ fn upward(source: &SourceFile, layers: &BTreeMap<String, usize>) -> Vec<String> 
 }
 
 /// Files that import each other in a circle: each circle once, by its members.
-fn circles(source: &SourceFile) -> Vec<BTreeSet<String>> {
+fn circles(source: &SourceTree) -> Vec<BTreeSet<String>> {
     // A file belongs to the module that declares it, and takes what that defines.
     let imports: BTreeMap<&Module, BTreeSet<Module>> = source
         .files
@@ -220,19 +226,19 @@ const EFFECTS: [&str; 7] =
 
 #[test]
 fn imports_go_down() {
-    let found = upward(&SourceFile::read(), &layers());
+    let found = upward(&SourceTree::read(), &layers());
     assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]
 fn files_import_each_other_in_no_circle() {
-    let found = circles(&SourceFile::read());
+    let found = circles(&SourceTree::read());
     assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]
 fn model_and_policy_have_no_effects() {
-    let source = SourceFile::read();
+    let source = SourceTree::read();
     let pure = source.files.iter().filter(|(module, _)| {
         ["model", "policy"].iter().any(|pure| module.starts_with(&[(*pure).to_owned()]))
     });
@@ -254,7 +260,7 @@ fn names_of_githubs_runner_stand_in_one_module() {
     names.extend([layout::DIAG, layout::WORK, layout::ACTIONS, layout::TOOLS, layout::TEMP, layout::UPDATE]);
     names.extend([layout::MAPPING, layout::MAPPING_FILE, layout::EXTERNALS]);
     names.extend(HookVariable::BOTH.map(HookVariable::name));
-    let source = SourceFile::read();
+    let source = SourceTree::read();
     let is_named = |name: &str, code: &str| code.contains(&format!("\"{name}\""));
     let (of_module, others): (Vec<_>, Vec<_>) =
         source.files.iter().partition(|(module, _)| module.starts_with(&["actions_runner".to_owned()]));
@@ -279,10 +285,16 @@ fn a_wrong_import_and_a_circle_are_found() {
             "low/b.rs",
             "fn f() -> super::a::A { todo!() }\n#[cfg(test)]\nmod tests {\n    use crate::high::x;\n}\n",
         ),
-        file("high.rs", "// use crate::none;\npub use crate::low::a::A;\n#[cfg(test)]\nmod checks;\n"),
+        file(
+            "high.rs",
+            "// use crate::none;\npub use crate::low::a::A;\n#[cfg(test)]\nmod checks;\n#[cfg(test)]\npub(crate) mod kit;\n\
+             #[cfg(test)]\npub(in crate::high) mod more;\n",
+        ),
         file("high/checks.rs", "use crate::unheard::of;\n"),
+        file("high/kit.rs", "use crate::unheard::of;\n"),
+        file("high/more.rs", "use crate::unheard::of;\n"),
     ];
-    let source = SourceFile::of(files.into());
+    let source = SourceTree::of(files.into());
     let layers = [("low".to_owned(), 0), ("high".to_owned(), 1)].into();
     assert_eq!(upward(&source, &layers), ["low imports high, which is not below it"]);
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();

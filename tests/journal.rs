@@ -22,7 +22,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 type Entry = Map<String, Value>;
 
 /// Every field that the contract names; `_PATH_BYTES` is the exact form of a `_PATH` that is not UTF-8.
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 19] = [
     "EVENT",
     "RUNNER",
     "PATH",
@@ -34,6 +34,7 @@ const FIELDS: [&str; 18] = [
     "REPOSITORY",
     "RUN_ID",
     "JOB",
+    "PHASE",
     "DURATION_MS",
     // What ties a run's entries together.
     "RULE",
@@ -54,7 +55,7 @@ const KINDS: [(&str, &str, &[&str]); 11] = [
     ("kept", "6", &["BYTES", "DURATION_MS", "EVIDENCE", "PATH", "REASON", "RUNNER"]),
     ("refused", "4", &["JOB", "REPOSITORY", "RUNNER", "RUN_ID"]),
     ("lock-timeout", "4", &["DURATION_MS"]),
-    ("lease", "6", &["JOB", "REPOSITORY", "RUNNER", "RUN_ID"]),
+    ("lease", "6", &["JOB", "PHASE", "REPOSITORY", "RUNNER", "RUN_ID"]),
     ("sweep", "6", &["BYTES", "DURATION_MS", "REASON"]),
     ("error", "3", &[]),
 ];

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::cycle::holding;
 use crate::cycle::{PreviewScope, StaleUnits, preview};
 use crate::forecast::{self, Summary};
+use crate::model::ledger::JobPhase;
 use crate::model::metrics::Timing;
 use crate::model::postmortem::Complaint;
 use crate::model::{Level, ProcessId, RunReport, Runner};
@@ -68,7 +69,8 @@ fn end(
         let _ = run.publish(Records::Requests, &request_name(&own.runner), b"drain");
     }
     let text = format!("a job has ended on {}", escape::text(&own.runner.name));
-    run_log.tell(Event::new(EventKind::Lease, text).runner(&own.runner).job(&job()));
+    let event = Event::new(EventKind::Lease, text).runner(&own.runner).job(&job());
+    run_log.tell(event.phase(JobPhase::Ended));
     cleaned.map_err(Fault::of)?;
     Ok(Exit::Done)
 }

@@ -7,6 +7,7 @@ use super::job;
 use crate::cli::Cli;
 use crate::config::{Config, DEFAULT_PATH, Paths};
 use crate::lease;
+use crate::model::ledger::JobPhase;
 use crate::model::{Lease, ProcessId};
 use crate::observe::declared;
 use crate::observe::filesystems::MountTable;
@@ -133,7 +134,7 @@ fn leave_lease(own: &Own, run: &RunDir, proc: &Proc, now: SystemTime) {
 /// A job begins.
 pub(super) fn begins(own: &Own) -> Event {
     let text = format!("a job begins on {}", escape::text(&own.runner.name));
-    Event::new(EventKind::Lease, text).runner(&own.runner).job(&job())
+    Event::new(EventKind::Lease, text).runner(&own.runner).job(&job()).phase(JobPhase::Begun)
 }
 
 /// What a lease needs of this host, and the host does not provide.

@@ -78,6 +78,23 @@ impl ActionKind {
     }
 }
 
+/// Which end of a job an entry of the kind [`ActionKind::Lease`] marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+pub enum JobPhase {
+    /// Its started-hook has run.
+    Begun,
+    /// Its completed-hook has run.
+    Ended,
+}
+
+impl JobPhase {
+    /// Its name in the journal and in JSON.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
 /// Whose run, by its own account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
@@ -168,6 +185,9 @@ pub struct Details {
     /// The job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
+    /// Whether the job has begun or ended; in entries about leases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<JobPhase>,
     /// Whose run.
     #[serde(with = "AnyScope")]
     pub scope: Option<Scope>,
@@ -244,7 +264,7 @@ macro_rules! field {
 }
 
 /// All fields in their order, without the message.
-pub const FIELDS: [Field; 17] = [
+pub const FIELDS: [Field; 18] = [
     field!("DISK_GUARD_RUNNER", text runner, true),
     field!("DISK_GUARD_RULE", text rule, true),
     Field {
@@ -272,6 +292,16 @@ pub const FIELDS: [Field; 17] = [
     field!("DISK_GUARD_REPOSITORY", text repository, true),
     field!("DISK_GUARD_RUN_ID", text run_id, true),
     field!("DISK_GUARD_JOB", text job, true),
+    Field {
+        name: "phase",
+        key: "DISK_GUARD_PHASE",
+        is_in_files: true,
+        get: |details| details.phase.map(|phase| Value::Text(phase.as_str())),
+        set: |details, stored| {
+            details.phase = stored.text("phase")?.map(|name| name.parse()).transpose().ok()?;
+            Some(())
+        },
+    },
     field!("DISK_GUARD_DURATION_MS", number duration_ms, false),
     Field {
         name: "scope",
@@ -295,7 +325,7 @@ pub const FIELDS: [Field; 17] = [
     field!("DISK_GUARD_SEQUENCE", number sequence, false),
 ];
 
-named!(ActionKind, Source, Trust, PathRelation, RunEnd, PathVerdict);
+named!(ActionKind, JobPhase, Source, Trust, PathRelation, RunEnd, PathVerdict);
 
 /// The content of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]

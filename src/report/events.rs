@@ -7,7 +7,7 @@
 use super::journal::{self, Level};
 use super::{escape, words};
 use crate::model::hygiene::{RemediateMode, RepairReport, Repaired};
-use crate::model::ledger::{ActionKind, Details, LedgerRecord, Scope};
+use crate::model::ledger::{ActionKind, Details, JobPhase, LedgerRecord, Scope};
 use crate::model::{Action, ActionResult, Decision, Evidence, Job, KeepReason, Outcome, Runner};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -305,6 +305,12 @@ impl Event {
         self.details.repository = present(&job.repository);
         self.details.run_id = present(&job.run_id);
         self.details.job = present(&job.job);
+        self
+    }
+
+    /// Whether the job has begun or ended.
+    pub fn phase(mut self, phase: JobPhase) -> Self {
+        self.details.phase = Some(phase);
         self
     }
 

@@ -1,7 +1,7 @@
 //! This host's past jobs, read from the ledger, for the replay.
 
 use super::replay::{Builds, PastJob, PastRemoval};
-use crate::model::ledger::{ActionKind, LedgerRecord, Scope};
+use crate::model::ledger::{ActionKind, JobPhase, LedgerRecord, Scope};
 use crate::model::{Basis, Job};
 use crate::policy::forecast::Estimate;
 use std::collections::{HashMap, HashSet};
@@ -37,8 +37,9 @@ pub fn of<'r>(
             run_id: record.details.run_id.clone().unwrap_or_default(),
             job: record.details.job.clone().unwrap_or_default(),
         };
-        match (record.deed, &record.details.path, record.details.repository.as_deref()) {
-            (ActionKind::Removed, Some(path), _) => {
+        let (path, repository) = (record.details.path.as_ref(), record.details.repository.as_deref());
+        match (record.deed, path, repository, record.details.phase) {
+            (ActionKind::Removed, Some(path), ..) => {
                 let names = path.iter().filter_map(|name| name.to_str());
                 gone.extend(names.map(|name| (runner, name)));
                 // The sweep's own sample contains the bytes that it has freed.
@@ -49,7 +50,7 @@ pub fn of<'r>(
                     past.removals.entry(mount).or_default().push(PastRemoval { at, bytes });
                 }
             }
-            (ActionKind::Lease, _, Some(repository)) if record.details.message.contains("begins") => {
+            (ActionKind::Lease, _, Some(repository), Some(JobPhase::Begun)) => {
                 let name = repository.rsplit('/').next().unwrap_or(repository);
                 let is_cold = gone.remove(&(runner, name));
                 past.builds.began += 1;
@@ -60,7 +61,7 @@ pub fn of<'r>(
                     jobs.push(PastJob { began: at, ended: None, estimate, basis, is_cold });
                 }
             }
-            (ActionKind::Lease, _, Some(_)) if record.details.message.contains("ended") => {
+            (ActionKind::Lease, _, Some(_), Some(JobPhase::Ended)) => {
                 let Some((mount, index)) = live.remove(runner) else { continue };
                 if let Some(job) = past.jobs.get_mut(&mount).and_then(|jobs| jobs.get_mut(index)) {
                     job.ended = Some(at);
@@ -78,12 +79,14 @@ mod tests {
     use crate::model::ledger::Details;
     use std::time::Duration;
 
-    fn record(at: u64, deed: ActionKind, message: &str, runner: &str) -> LedgerRecord {
+    fn record(at: u64, deed: ActionKind, phase: Option<JobPhase>, runner: &str) -> LedgerRecord {
         LedgerRecord {
             deed,
             time: SystemTime::UNIX_EPOCH + Duration::from_secs(at),
             details: Details {
-                message: message.into(),
+                // A runner may be named so that its messages read like those of the other phase.
+                message: "a job begins, or has ended, on r1".into(),
+                phase,
                 runner: Some(runner.into()),
                 repository: Some("acme/app".into()),
                 run_id: Some("1".into()),
@@ -96,20 +99,21 @@ mod tests {
     #[test]
     fn jobs_begin_and_end_and_are_cold_after_their_cache_has_gone() {
         let removed = |at, scope| {
-            let mut record = record(at, ActionKind::Removed, "removed", "r1");
+            let mut record = record(at, ActionKind::Removed, None, "r1");
             record.details.path = Some("/w/app/app/target".into());
             record.details.bytes = Some(7);
             record.details.scope = Some(scope);
             record.details.repository = None;
             record
         };
+        let lease = |at, phase, runner| record(at, ActionKind::Lease, Some(phase), runner);
         let entries = [
-            record(1, ActionKind::Lease, "a job begins on r1", "r1"),
-            record(5, ActionKind::Lease, "a job has ended on r1", "r1"),
+            lease(1, JobPhase::Begun, "r1"),
+            lease(5, JobPhase::Ended, "r1"),
             removed(6, Scope::Hook("r2".into())),
             removed(7, Scope::Sweep),
-            record(8, ActionKind::Lease, "a job begins on r1", "r1"),
-            record(8, ActionKind::Lease, "a job begins on r9", "r9"),
+            lease(8, JobPhase::Begun, "r1"),
+            lease(8, JobPhase::Begun, "r9"),
         ];
         let estimate = Estimate { mean: 3.0, variance: 1.0 };
         let past = of(&entries, |runner, job| {
