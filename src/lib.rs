@@ -36,6 +36,8 @@
 //! | [`postmortem`] | why a runner or a job died |
 //! | [`reap`] | leaked virtual machines, containers and pods: found and deleted through their own tools |
 //! | [`stores`] | what engines and build tools keep for all jobs: collected by their own tools while nobody builds |
+//! | `demo` | the throw-away host of `disk-guard demo` |
+//! | `terminal` | the screen and keys of `status --watch` |
 //! | [`dedupe`] | equal files of several runners share their blocks |
 //! | [`notify`] | running a program on incidents: which, when, and when to repeat |
 //! | `run_log` | the events, ledger entries and counts of one run |
@@ -63,7 +65,7 @@
 //! hook overview
 //! forecast run_log
 //! counters dedupe doctor footprints hygiene installation notify postmortem service stores
-//! capacity cycle ledger reap setup
+//! capacity cycle demo ledger reap setup terminal
 //! cli observe
 //! report uses
 //! lease reclaim simulate
@@ -128,6 +130,7 @@ pub mod config;
 pub mod counters;
 pub mod cycle;
 pub mod dedupe;
+pub(crate) mod demo;
 pub(crate) mod digest;
 pub mod doctor;
 pub mod escape;
@@ -164,6 +167,7 @@ pub mod setup;
 pub mod simulate;
 pub mod stores;
 pub mod sys;
+pub(crate) mod terminal;
 pub mod text;
 pub mod tickets;
 pub mod uses;

@@ -333,6 +333,26 @@ pub enum Command {
     DemoActor(DemoActorArgs),
 }
 
+impl Command {
+    /// Whether it walks directories that may be on mounts of other hosts or programs.
+    pub fn enters_mounts(&self) -> bool {
+        matches!(
+            self,
+            Self::Status { .. }
+                | Self::Sweep { .. }
+                | Self::Plan { .. }
+                | Self::Audit { .. }
+                | Self::Check(_)
+                | Self::Doctor { .. }
+                | Self::Metrics
+                | Self::Forecast { .. }
+                | Self::Postmortem { .. }
+                | Self::Remediate(_)
+                | Self::Trim { .. }
+        )
+    }
+}
+
 /// The runner's two hooks.
 #[derive(Debug, Subcommand, PartialEq, Eq)]
 pub enum HookCommand {

@@ -1,10 +1,9 @@
-//! One file a verb: wiring only. Each reads the clock, opens what it needs, calls the parts in order and says what came of
-//! it. Decisions are made elsewhere.
+//! One file per verb, with wiring only: it reads the clock, opens what is needed, calls other modules in order and prints the result.
+//! Decisions are made elsewhere.
 
 mod audit;
 mod check;
 mod check_config;
-mod demo;
 mod doctor;
 mod drain;
 mod entries;
@@ -36,18 +35,19 @@ use crate::observe::snapshot::Snapshot;
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
 use crate::report::journal;
+use crate::report::stream::{self, complain, print, show};
 use crate::runs::Host;
 use crate::setup::install::Verb;
 use crate::simulate::table::Sensitivity;
 use crate::sys::deadline::unblock_signals;
 use crate::sys::process::Proc;
 use crate::sys::reach;
-use crate::{hook, overview};
+use crate::{demo, hook, overview, terminal};
 use entries::SweepPart;
-use output::{AnswerForm, Format, complain, present, print, show};
+use output::{AnswerForm, Format, present};
 use std::process::ExitCode;
 
-/// What every command has at hand.
+/// What every command uses.
 #[derive(Clone)]
 struct Context {
     config: Config,
@@ -70,10 +70,10 @@ impl Context {
 /// Runs one command.
 pub fn run(cli: &Cli) -> ExitCode {
     match &cli.command {
-        // It has to know of every signal itself.
+        // It handles signals itself.
         Command::Hook(hook) => return hook::guarded(cli, hook).into(),
         Command::Demo => return demo_exit(demo::run(cli.color.as_str())),
-        Command::DemoActor(part) => return demo_exit(demo::actor::play(part)),
+        Command::DemoActor(arguments) => return demo_exit(demo::actor::run(arguments)),
         _ => {}
     }
     unblock_signals();
@@ -83,15 +83,15 @@ pub fn run(cli: &Cli) -> ExitCode {
 
 fn verb(cli: &Cli, screen: Screen) -> Exit {
     journal::init(cli.log_level.into(), journal::Sink::Journal);
-    // Also the configuration may lie on a mount that does not answer.
+    // The configuration, too, may be on a mount that does not answer.
     reach::watch();
     if let Command::CheckConfig { path } = &cli.command {
-        return output::ended(check_config::run(path.as_deref().or(cli.config.as_deref())));
+        return stream::ended(check_config::run(path.as_deref().or(cli.config.as_deref())));
     }
     let config = match declared::load_for_verbs(cli.config.as_deref()) {
         Ok(config) => config,
         Err(error) if matches!(cli.command, Command::Doctor { .. }) => {
-            return output::ended(doctor::without_config(&error, &screen, &cli.command));
+            return stream::ended(doctor::without_config(&error, &screen, &cli.command));
         }
         Err(error) => {
             if let Command::Notify { test: false, dry_run, json } = &cli.command {
@@ -120,7 +120,9 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
             reap::run(&context, Execution::of(*dry_run), source, Format::of(*json))
         }
         Command::Status { html: Some(file), .. } => status::page(&context, file),
-        Command::Status { json: false, watch: true, .. } if watch::is_for_a_person() => watch::run(&context),
+        Command::Status { json: false, watch: true, .. } if terminal::is_for_a_person() => {
+            watch::run(&context)
+        }
         Command::Status { json, watch: true, html: None } => status::repeat(&context, Format::of(*json)),
         Command::Status { json, watch: false, html: None } => status::run(&context, Format::of(*json)),
         Command::Trim { path, free, json } => trim::run(&context, path, *free, Format::of(*json)),
@@ -160,7 +162,7 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         }
         Command::Hook(_) | Command::CheckConfig { .. } | Command::Demo | Command::DemoActor(_) => Exit::Done,
     };
-    output::ended(exit)
+    stream::ended(exit)
 }
 
 fn reach(recorded: bool) -> RunnerSelection {
@@ -177,8 +179,8 @@ fn config_failed(error: &ConfigError) -> Exit {
 }
 
 fn demo_exit(result: std::io::Result<ExitCode>) -> ExitCode {
-    if output::is_over() {
-        return output::ended(Exit::Done).into();
+    if stream::is_over() {
+        return stream::ended(Exit::Done).into();
     }
     result.unwrap_or_else(|error| {
         complain(&format_args!("the demo's throw-away host cannot be made: {error}"));

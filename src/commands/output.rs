@@ -1,41 +1,11 @@
-//! What a verb prints, and what became of it: a reader that went away ends it quietly, any other failure of standard output is
-//! told and is the verb's failure.
+//! The forms in which a verb prints its answer.
 
 use super::Context;
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
+use crate::report::stream::{complain, print, show};
 use crate::setup::place;
-use crate::text::escape;
-use std::fmt::Display;
-use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::atomic::{AtomicU8, Ordering};
-
-/// One word for the whole process: standard output is one, too.
-static STATE: AtomicU8 = AtomicU8::new(WHOLE);
-const WHOLE: u8 = 0;
-const NOBODY_READS: u8 = 1;
-const FAILED: u8 = 2;
-
-/// An error for a person, on standard error; each line escaped, for it may quote names from disk.
-pub(super) fn complain(error: &dyn Display) {
-    let mut out = io::stderr().lock();
-    for (number, line) in error.to_string().lines().enumerate() {
-        let prefix = if number == 0 { "disk-guard: " } else { "" };
-        // Nobody is left to tell when this fails.
-        let _ = writeln!(out, "{prefix}{}", escape::log_line(line));
-    }
-}
-
-/// Text for people on standard output. A step of a job may run us as well: where it is not a terminal that reads, no line
-/// is one that the runner would obey.
-pub(super) fn show(screen: &Screen, text: &str) {
-    if screen.has_colour() {
-        return print(text);
-    }
-    let lines: String = text.lines().map(|line| escape::log_line(line) + "\n").collect();
-    print(&lines);
-}
 
 /// How an answer is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +33,7 @@ pub(super) fn present(
     if format == Format::Json { print(&document()) } else { show(screen, &text()) }
 }
 
-/// How the answer of a verb is printed that can draw a page.
+/// How a verb that can also write a page prints its answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum AnswerForm<'a> {
     /// As text or as a document.
@@ -74,10 +44,7 @@ pub(super) enum AnswerForm<'a> {
 
 impl<'a> AnswerForm<'a> {
     pub(super) fn of(format: Format, page: Option<&'a Path>) -> Self {
-        match page {
-            Some(file) => Self::Page(file),
-            None => Self::Plain(format),
-        }
+        page.map_or(Self::Plain(format), Self::Page)
     }
 
     pub(super) fn print(
@@ -95,7 +62,7 @@ impl<'a> AnswerForm<'a> {
     }
 }
 
-/// A page for a browser: written to `file`, or printed where that is `-`.
+/// A page for a browser, written to `file`, or printed if that is `-`.
 pub(super) fn write_page(file: &Path, page: &str) -> Exit {
     if file == Path::new("-") {
         print(page);
@@ -108,33 +75,4 @@ pub(super) fn write_page(file: &Path, page: &str) -> Exit {
             Exit::Error
         }
     }
-}
-
-/// What is said when it cannot be.
-pub(super) const UNWRITTEN: &str = "standard output cannot be written";
-
-/// A document on standard output.
-pub(super) fn print(text: &str) {
-    if STATE.load(Ordering::Relaxed) != WHOLE {
-        return;
-    }
-    let mut out = io::stdout().lock();
-    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            STATE.store(NOBODY_READS, Ordering::Relaxed);
-        } else {
-            STATE.store(FAILED, Ordering::Relaxed);
-            complain(&format_args!("{UNWRITTEN}: {error}"));
-        }
-    }
-}
-
-/// Whether there is any use in printing more.
-pub(super) fn is_over() -> bool {
-    STATE.load(Ordering::Relaxed) != WHOLE
-}
-
-/// How a verb ends: what it could not print, it has not done.
-pub(super) fn ended(exit: Exit) -> Exit {
-    if STATE.load(Ordering::Relaxed) == FAILED { Exit::Error } else { exit }
 }

@@ -5,7 +5,7 @@ use crate::cycle::StaleUnits;
 use crate::model::HostStatus;
 use crate::overview::status::{HolderSearch, collect};
 use crate::report::exit::Exit;
-use crate::report::{html, human, json};
+use crate::report::{html, human, json, stream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) fn repeat(context: &Context, format: Format) -> Exit {
         // What uses the space and what is stale is too much to walk again and again.
         let status = collect(&context.snapshot(), HolderSearch::Unasked, StaleUnits::Leave);
         show(context, format, &status, json::Layout::Line);
-        if output::is_over() {
+        if stream::is_over() {
             return Exit::Done;
         }
         std::thread::sleep(INTERVAL);

@@ -1,50 +1,32 @@
-//! Verbs on a host with mounts of other hosts or programs: such a mount may answer at first and fall silent in the middle of a walk,
-//! and a process that waits for it is beyond every signal. So the verb is a worker's, and its supervisor asks the mounts that were
-//! entered every few seconds. When one is silent, the worker is left behind and another begins anew: it finds that the mount does
-//! not answer, says so, and goes on with the other runners. What a sweep has done until then stays done.
+//! Verbs on a host with mounts of other hosts or programs. Such a mount may stop answering in the middle of a walk, and a process that
+//! waits for it cannot be killed. So the verb runs in a worker, and its supervisor checks every few seconds that the mounts which the
+//! worker has entered still answer. If one does not, the supervisor abandons the worker and starts another, which reports the mount and
+//! continues with the other runners. What a sweep has done until then remains done.
 //!
-//! `status --watch` begins anew as often as that happens, on the same terminal; what does not answer stands among its runners.
+//! `status --watch` restarts as often as that happens, on the same terminal, and lists such mounts.
 //!
-//! Where there are no such mounts, and for verbs that do not walk, there is no second process.
+//! Without such mounts, and for verbs that enter none, there is no second process.
 
 use super::complain;
-use super::output::UNWRITTEN;
-use super::watch::{self, Terminal};
 use crate::cli::{Cli, Command};
 use crate::report::exit::Exit;
+use crate::report::stream::UNWRITTEN;
 use crate::sys::reach::{self, Remotes};
 use crate::sys::supervise::{Supervisor, WorkerEnd, end_by};
+use crate::terminal::{Terminal, is_for_a_person};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a verb begins anew. Each time there is one mount less that it enters.
+/// How often a verb is started. Each time it enters one mount less.
 const ATTEMPTS: usize = 4;
 
-/// No verb takes so long; what limits it is its own.
+/// Longer than any verb takes: each has limits of its own.
 const LIMIT: Duration = Duration::from_secs(30 * 86_400);
-
-/// Whether a verb walks what mounts may hold.
-fn walks(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Status { .. }
-            | Command::Sweep { .. }
-            | Command::Plan { .. }
-            | Command::Audit { .. }
-            | Command::Check(_)
-            | Command::Doctor { .. }
-            | Command::Metrics
-            | Command::Forecast { .. }
-            | Command::Postmortem { .. }
-            | Command::Remediate(_)
-            | Command::Trim { .. }
-    )
-}
 
 /// Runs the verb.
 pub(super) fn run(cli: &Cli, verb: impl Fn() -> Exit) -> ExitCode {
-    if !walks(&cli.command) {
+    if !cli.command.enters_mounts() {
         return verb().into();
     }
     let remotes = Arc::new(Remotes::of_this_host());
@@ -53,7 +35,7 @@ pub(super) fn run(cli: &Cli, verb: impl Fn() -> Exit) -> ExitCode {
     }
     let is_watch = matches!(cli.command, Command::Status { watch: true, html: None, .. });
     let has_screen =
-        is_watch && matches!(cli.command, Command::Status { json: false, .. }) && watch::is_for_a_person();
+        is_watch && matches!(cli.command, Command::Status { json: false, .. }) && is_for_a_person();
     let Ok(terminal) = has_screen.then(Terminal::take).transpose() else { return verb().into() };
     let Ok(mut supervisor) = Supervisor::new() else { return verb().into() };
     if !is_watch {

@@ -1,6 +1,7 @@
 use crate::config::Config;
 use crate::config::units::{Percent, Size, Span};
 use crate::ledger::when;
+use crate::model::DirGlobs;
 use std::fmt::{Debug, Display};
 use std::path::{Component, Path};
 use std::str::FromStr;
@@ -44,8 +45,8 @@ fn is_valid(config: &Config) {
             assert!(!root.split('/').any(|part| part == ".."), "{root}");
         }
         for dir in rule.dirs.texts() {
-            let matcher = globset::Glob::new(dir).expect("a valid glob").compile_matcher();
-            assert!(!["r", "0", "Z"].iter().all(|name| matcher.is_match(name)), "{dir}");
+            let globs = DirGlobs::parse(&[dir]).expect("a valid glob");
+            assert!(!["r", "0", "Z"].iter().all(|name| globs.matches(name.as_ref())), "{dir}");
         }
         assert_ne!((rule.max_age, rule.max_size), (Some(Duration::ZERO), Some(0)));
     }

@@ -16,6 +16,7 @@ pub mod prometheus;
 pub mod reap_words;
 pub mod scarcity;
 pub mod store_words;
+pub mod stream;
 
 pub use crate::text::escape;
 pub(crate) use crate::text::words;

@@ -4,6 +4,7 @@
 //!
 //! Environments and command lines hold credentials. Nothing else of them leaves this file, and nothing of them is logged.
 
+use super::prefixes::last_name;
 pub use crate::actions_runner::environment::HookVariable;
 use crate::actions_runner::environment::ROOT;
 use crate::actions_runner::layout;
@@ -41,7 +42,7 @@ pub(super) fn assembly(dir: &ProcessDir) -> Option<Vec<u8>> {
 fn assembly_in(command: &[u8]) -> Option<&[u8]> {
     let programs = [layout::WORKER, layout::LISTENER].map(str::as_bytes);
     let mut words = command.split(|&byte| byte == 0).skip(1).filter_map(|word| word.strip_suffix(b".dll"));
-    words.find(|path| path.rsplit(|&byte| byte == b'/').next().is_some_and(|name| programs.contains(&name)))
+    words.find(|path| programs.contains(&last_name(path)))
 }
 
 /// The value of one hook variable in the environment that `process` was started with; `None` when it is not set.

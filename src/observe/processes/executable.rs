@@ -5,6 +5,7 @@
 //! program of the usual name in the same directory. Anybody can run a program of these names: as with the usual ones, that only protects.
 
 use super::environment;
+use super::prefixes::last_name;
 use crate::actions_runner::layout;
 use crate::sys::process::LookError;
 use crate::sys::process_dir::{ProcessDir, link_buffer};
@@ -30,7 +31,7 @@ const MAX_COMM: usize = 15;
 pub(super) fn program(dir: &ProcessDir) -> Result<Vec<u8>, LookError> {
     let mut buffer = link_buffer();
     let exe = dir.link(c"exe", &mut buffer)?;
-    let of_runner = if name_of(exe) == DOTNET { environment::assembly(dir) } else { unwrapped(exe) };
+    let of_runner = if last_name(exe) == DOTNET { environment::assembly(dir) } else { unwrapped(exe) };
     Ok(of_runner.unwrap_or_else(|| exe.to_vec()))
 }
 
@@ -42,7 +43,7 @@ pub(super) fn named(comm: &[u8], assembly: impl FnOnce() -> Option<Vec<u8>>) -> 
         return Some(name);
     }
     let assembly = if comm == DOTNET { assembly() } else { None }?;
-    [WORKER, LISTENER].into_iter().find(|name| name_of(&assembly) == *name)
+    [WORKER, LISTENER].into_iter().find(|name| last_name(&assembly) == *name)
 }
 
 fn is_cut_wrapper(comm: &[u8], name: &[u8]) -> bool {
@@ -54,13 +55,9 @@ fn is_cut_wrapper(comm: &[u8], name: &[u8]) -> bool {
 /// `/r/bin/.Runner.Worker-wrapped` is `/r/bin/Runner.Worker`.
 fn unwrapped(exe: &[u8]) -> Option<Vec<u8>> {
     let exe = exe.strip_suffix(b" (deleted)").unwrap_or(exe);
-    let name = name_of(exe).strip_prefix(WRAPPED.0)?.strip_suffix(WRAPPED.1)?;
-    let place = &exe[..exe.len() - name_of(exe).len()];
+    let name = last_name(exe).strip_prefix(WRAPPED.0)?.strip_suffix(WRAPPED.1)?;
+    let place = &exe[..exe.len() - last_name(exe).len()];
     [WORKER, LISTENER].contains(&name).then(|| [place, name].concat())
-}
-
-fn name_of(path: &[u8]) -> &[u8] {
-    path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,5 +1,10 @@
 //! Which of many directories a path is in, by text only and without allocating.
 
+/// The last component of a path.
+pub(super) fn last_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
+}
+
 /// A set of absolute directories, each belonging to a runner.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Prefixes {

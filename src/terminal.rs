@@ -1,4 +1,4 @@
-//! The terminal of `status --watch`: what it shows, and which keys it obeys.
+//! The terminal of `status --watch`: its screen and its keys.
 
 use crate::model::HostStatus;
 use crate::report::human::{Scroll, WatchScreen};
@@ -10,30 +10,30 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
-/// How long a key is waited for before it is asked whether there is something new to show.
+/// How long to wait for a key before looking for something new to show.
 const MOMENT: Duration = Duration::from_millis(50);
 
-/// Whether somebody sits at a terminal that can show more than lines. As it was when it was first asked: a worker's standard output
-/// is a pipe to its supervisor.
-pub(in crate::commands) fn is_for_a_person() -> bool {
+/// Whether standard output is a terminal that can show a screen. The first answer is kept, because a worker's standard output is a pipe
+/// to its supervisor.
+pub(crate) fn is_for_a_person() -> bool {
     static IS_FOR_A_PERSON: OnceLock<bool> = OnceLock::new();
     *IS_FOR_A_PERSON.get_or_init(|| {
         io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
     })
 }
 
-/// The terminal of a watch whose workers may be left behind in the middle: raw until this is dropped.
-pub(in crate::commands) struct Terminal;
+/// A terminal in raw mode until this is dropped. It belongs to the supervisor, which may leave a worker behind at any time.
+pub(crate) struct Terminal;
 
 impl Terminal {
-    /// Takes it, before there is a worker: what a worker inherits it does not change.
-    pub(in crate::commands) fn take() -> io::Result<Self> {
+    /// Enters raw mode. Call it before a worker is started: a worker that inherits this mode does not change it.
+    pub(crate) fn take() -> io::Result<Self> {
         terminal::enable_raw_mode()?;
         Ok(Self)
     }
 
-    /// Leaves the screen of a worker that could not do so itself.
-    pub(in crate::commands) fn leave_screen(&self) {
+    /// Leaves the alternate screen of a worker that could not do so itself.
+    pub(crate) fn leave_screen(&self) {
         let _ = execute!(io::stdout(), terminal::LeaveAlternateScreen, cursor::Show);
     }
 }
@@ -44,8 +44,8 @@ impl Drop for Terminal {
     }
 }
 
-/// Shows each look at the host that arrives, until `q` or Ctrl-C.
-pub(in crate::commands) fn show(
+/// Shows each status of the host that arrives, until `q` or Ctrl-C.
+pub(crate) fn show(
     terminal: &mut DefaultTerminal,
     looks: &Receiver<HostStatus>,
     mut watch: WatchScreen,
@@ -58,7 +58,7 @@ pub(in crate::commands) fn show(
                 if is_end(&event) {
                     return Ok(());
                 }
-                obey(&event, &mut watch);
+                scroll(&event, &mut watch);
                 break;
             }
             match looks.try_recv() {
@@ -81,7 +81,7 @@ fn is_end(event: &Event) -> bool {
     key.kind == KeyEventKind::Press && (is_interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc))
 }
 
-fn obey(event: &Event, watch: &mut WatchScreen) {
+fn scroll(event: &Event, watch: &mut WatchScreen) {
     let Event::Key(key) = event else { return };
     watch.scroll(match key.code {
         KeyCode::Down | KeyCode::Char('j') => Scroll::Down,

@@ -1,10 +1,10 @@
 //! The demo's throw-away host: three runners with caches, and the jobs that run on them.
 
-use super::stage::{ActorKind, DemoDisk};
+use super::disk::{DemoDisk, DiskKind};
 use crate::actions_runner::environment::HookVariable;
 use crate::actions_runner::layout;
 use crate::clock::now;
-use crate::commands::output::print;
+use crate::report::stream::print;
 use nix::sys::statvfs::statvfs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -36,8 +36,8 @@ pub(super) enum Leave {
 }
 
 impl DemoHost {
-    pub(super) fn build(stage: &DemoDisk, colour: &str) -> io::Result<Self> {
-        let root = stage.root().to_owned();
+    pub(super) fn build(disk: &DemoDisk, colour: &str) -> io::Result<Self> {
+        let root = disk.root().to_owned();
         let program = root.join("disk-guard");
         std::fs::copy("/proc/self/exe", &program)?;
         let host = Self { config: root.join("config.toml"), root, program, colour: colour.to_owned() };
@@ -88,12 +88,12 @@ impl DemoHost {
             root.join(layout::ENV),
             format!("{}={}\n", HookVariable::JobStarted.name(), hook.display()),
         )?;
-        // A Worker is recognised by its program: the same file under the name that the real one has.
+        // A Worker is recognised by the name of its executable.
         std::fs::hard_link(&self.program, root.join("bin/Runner.Worker"))?;
         std::fs::set_permissions(root.join("bin/Runner.Worker"), std::fs::Permissions::from_mode(0o755))
     }
 
-    /// A cargo target of that size, not touched for that long.
+    /// Makes a cargo target of this size whose newest file has this age.
     fn cache(&self, runner: u32, repository: &str, bytes: u64, age: Duration) -> io::Result<()> {
         let target = self.runner(runner).join(layout::WORK).join(repository).join(repository).join("target");
         let deps = target.join("debug/deps");
@@ -115,14 +115,14 @@ impl DemoHost {
     }
 
     /// Fills the disk to just above its high watermark; returns the bytes written.
-    pub(super) fn fill(&self, stage: &DemoDisk) -> io::Result<u64> {
+    pub(super) fn fill(&self, disk: &DemoDisk) -> io::Result<u64> {
         let usage = statvfs(&self.root).map_err(io::Error::from)?;
         let (blocks, free) =
             (usage.blocks() * usage.fragment_size(), usage.blocks_available() * usage.fragment_size());
-        let bytes = match stage.kind() {
-            ActorKind::OwnDisk => free.saturating_sub(blocks * 11 / 100),
-            ActorKind::Budget => {
-                // The floor lies 30 MiB above what is free: as much has to be reclaimed.
+        let bytes = match disk.kind() {
+            DiskKind::OwnDisk => free.saturating_sub(blocks * 11 / 100),
+            DiskKind::Budget => {
+                // The floor is 30 MiB above what is free, so 30 MiB have to be reclaimed.
                 self.configure(free + 30 * MIB)?;
                 8 * MIB
             }
@@ -204,7 +204,7 @@ impl DemoJob {
 
     pub(super) fn finish(&mut self) -> io::Result<JobEnd> {
         drop(self.child.stdin.take());
-        let mut last = String::from("it has said nothing");
+        let mut last = String::from("it printed nothing");
         while let Some(line) = self.line()? {
             last = line;
         }

@@ -1,16 +1,14 @@
 //! `status --watch` at a terminal: a screen of its own, which goes when it is left. Looking may take longer than anybody waits
 //! for a key, so it goes on beside it.
 
-mod terminal;
-
 use super::status::INTERVAL;
 use super::{Context, complain};
 use crate::cycle::StaleUnits;
 use crate::overview::status::{HolderSearch, collect};
 use crate::report::exit::Exit;
 use crate::report::human::WatchScreen;
+use crate::terminal;
 use std::sync::mpsc::channel;
-pub(super) use terminal::{Terminal, is_for_a_person};
 
 /// Watches until `q` or Ctrl-C.
 pub(super) fn run(context: &Context) -> Exit {

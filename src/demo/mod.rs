@@ -1,37 +1,37 @@
 //! `disk-guard demo`: pressure, claim and report on a throw-away host, with the real commands.
 //!
 //! Three runners share one small disk. A live job builds on runner 1; runners 2 and 3 hold the caches of earlier jobs.
-//! The disk fills; a job starts on runner 2, and its hook makes room. Then the live job is asked whether it has lost
-//! anything. Every command that is shown is this program, run as a user would run it.
+//! The disk fills; a job starts on runner 2, and its hook makes room. Then the demo checks that the live job has lost nothing. Every
+//! command that is shown is this program, run as a user would run it.
 
 pub(crate) mod actor;
+mod disk;
 mod host;
-mod stage;
 
-use super::output::{self, print};
+use crate::report::stream::{is_over, print};
+use disk::{DemoDisk, DiskKind};
 use host::{DemoHost, Leave, MIB};
-use stage::{ActorKind, DemoDisk};
 use std::io;
 use std::process::{ExitCode, Stdio};
 
-/// Plays the demo.
+/// Runs the demo.
 ///
 /// # Errors
 /// When the throw-away host cannot be made.
-pub(super) fn run(colour: &str) -> io::Result<ExitCode> {
+pub(crate) fn run(colour: &str) -> io::Result<ExitCode> {
     let program = std::env::current_exe()?;
-    let stage = DemoDisk::set(std::fs::metadata(&program)?.len())?;
-    let host = DemoHost::build(&stage, colour)?;
+    let disk = DemoDisk::make(std::fs::metadata(&program)?.len())?;
+    let host = DemoHost::build(&disk, colour)?;
     let mut transcript = Transcript { host: &host, step: 0 };
 
-    transcript.say(&match stage.kind() {
-        ActorKind::OwnDisk => format!(
+    transcript.say(&match disk.kind() {
+        DiskKind::OwnDisk => format!(
             "A host with three runners on one small disk ({}), visible to no other process.",
-            stage.root().display()
+            disk.root().display()
         ),
-        ActorKind::Budget => format!(
+        DiskKind::Budget => format!(
             "A host with three runners in {}; no namespaces here, so a budget stands in for the disk.",
-            stage.root().display()
+            disk.root().display()
         ),
     })?;
     let mut live = host.start_job(1, "acme/app", Leave::AtTheEnd)?;
@@ -40,7 +40,7 @@ pub(super) fn run(colour: &str) -> io::Result<ExitCode> {
     )?;
     live.wait_until_building()?;
 
-    let filled = host.fill(&stage)?;
+    let filled = host.fill(&disk)?;
     transcript.say(&format!(
         "The build writes {} MiB of data. The disk is past its high watermark.",
         filled / MIB
@@ -82,7 +82,7 @@ impl Transcript<'_> {
         self.step += 1;
         print(&format!("{}. {text}\n\n", self.step));
         // Without a reader the demo ends here.
-        if output::is_over() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+        if is_over() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 
     /// Runs this program as a user would, and shows its output indented.

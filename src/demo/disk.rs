@@ -1,9 +1,8 @@
-//! The throw-away host: a small disk of its own where the kernel allows one, a byte budget on the temporary directory
-//! where it does not.
+//! The demo's disk.
 //!
-//! As root, or in a user namespace, the stage is a tmpfs mounted over the temporary directory in a mount namespace of this
-//! process: nobody else sees it, and it is gone with the process, however that ends. Otherwise it is a temporary directory,
-//! and "full" is played with an absolute floor: `pressure.min_free` is set above what the disk has free.
+//! As root, or where the kernel allows user namespaces, it is a tmpfs that is mounted over the temporary directory in a mount namespace
+//! of this process: no other process sees it, and it ends with the process. Otherwise it is a temporary directory, and a full disk is
+//! simulated by a `pressure.min_free` above the free space.
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -18,12 +17,12 @@ const DISK_BYTES: u64 = 96 << 20;
 #[derive(Debug)]
 pub(super) struct DemoDisk {
     root: PathBuf,
-    kind: ActorKind,
+    kind: DiskKind,
 }
 
-/// What kind of disk it has.
+/// The kind of disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ActorKind {
+pub(super) enum DiskKind {
     /// A tmpfs in a mount namespace.
     OwnDisk,
     /// A directory on the machine's disk: removed at the end.
@@ -31,20 +30,20 @@ pub(super) enum ActorKind {
 }
 
 impl DemoDisk {
-    /// Sets the stage. Must be called before any thread is started: a process with threads cannot enter a user namespace.
-    pub(super) fn set(program_bytes: u64) -> io::Result<Self> {
+    /// Makes the disk. Call it before any thread is started: a process with threads cannot enter a user namespace.
+    pub(super) fn make(program_bytes: u64) -> io::Result<Self> {
         let temporary = std::env::temp_dir();
         let name = format!("disk-guard-demo-{}", std::process::id());
         match own_disk(&temporary, DISK_BYTES + program_bytes) {
             Ok(()) => {
                 let root = temporary.join("disk-guard-demo");
                 std::fs::create_dir(&root)?;
-                Ok(Self { root, kind: ActorKind::OwnDisk })
+                Ok(Self { root, kind: DiskKind::OwnDisk })
             }
             Err(_) => {
                 let root = temporary.join(name);
                 std::fs::create_dir(&root)?;
-                Ok(Self { root, kind: ActorKind::Budget })
+                Ok(Self { root, kind: DiskKind::Budget })
             }
         }
     }
@@ -53,14 +52,14 @@ impl DemoDisk {
         &self.root
     }
 
-    pub(super) fn kind(&self) -> ActorKind {
+    pub(super) fn kind(&self) -> DiskKind {
         self.kind
     }
 }
 
 impl Drop for DemoDisk {
     fn drop(&mut self) {
-        if self.kind == ActorKind::Budget {
+        if self.kind == DiskKind::Budget {
             #[expect(
                 clippy::disallowed_methods,
                 reason = "a directory of our own making, in the temporary directory"

@@ -1,6 +1,5 @@
-//! The live job in the demo: a `Runner.Worker` that runs its started-hook as the real one does, and then "builds":
-//! it writes files into its own tree and reads every one of them back, round after round. One missing or changed file is
-//! what a build dies of.
+//! The live job of the demo: a `Runner.Worker` that runs its started-hook as the real one does and then simulates a build. It writes
+//! files into its own tree and reads all of them again and again. It fails if one is missing or changed, as a build would.
 
 use crate::cli::DemoActorArgs;
 use std::io::{self, BufRead as _, Write as _};
@@ -14,28 +13,28 @@ const OBJECTS: usize = 200;
 /// Bytes of each.
 const OBJECT_BYTES: usize = 48 * 1024;
 
-/// Plays the part.
+/// Runs the job.
 ///
 /// # Errors
-/// When the stage is broken, not when the job is: that is its exit code and its last line.
-pub(crate) fn play(part: &DemoActorArgs) -> io::Result<ExitCode> {
-    // An actor never outlives the play.
+/// When the demo itself fails. A job that fails shows in the exit code and the last line.
+pub(crate) fn run(arguments: &DemoActorArgs) -> io::Result<ExitCode> {
+    // It ends with the demo.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
     let status = Command::new("bash")
         .arg("-e")
-        .arg(&part.hook)
-        .current_dir(&part.workspace)
+        .arg(&arguments.hook)
+        .current_dir(&arguments.workspace)
         .stdin(Stdio::null())
         .env("GITHUB_ACTIONS", "true")
-        .env("GITHUB_REPOSITORY", &part.repository)
-        .env("GITHUB_WORKSPACE", &part.workspace)
+        .env("GITHUB_REPOSITORY", &arguments.repository)
+        .env("GITHUB_WORKSPACE", &arguments.workspace)
         .env("GITHUB_RUN_ID", "4711")
         .env("GITHUB_JOB", "build")
         .status()?;
     if !status.success() {
         return Ok(ExitCode::from(1));
     }
-    if part.build { build(&part.workspace.join("target")) } else { Ok(ExitCode::SUCCESS) }
+    if arguments.build { build(&arguments.workspace.join("target")) } else { Ok(ExitCode::SUCCESS) }
 }
 
 fn build(target: &Path) -> io::Result<ExitCode> {
