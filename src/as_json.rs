@@ -1,9 +1,8 @@
-//! How paths, times and names are written in JSON: types for `#[serde(with = ...)]`, from which serde takes the functions and schemars
-//! the shape.
+//! How paths, times and names are written in JSON: types for `#[serde(with = ...)]`. serde uses their functions, and schemars their schema.
 //!
-//! Sizes are bytes, times RFC 3339 in UTC, durations seconds. Text is exact. A path that is not UTF-8 is written twice:
-//! escaped under its name, and exactly, in base64, under the same name with `_bytes`; other paths have no such second field. In the
-//! guard's own files times are seconds since 1970.
+//! Sizes are bytes, times RFC 3339 in UTC, durations seconds. Text is exact. A path that is not UTF-8 is written twice: escaped under its
+//! name, and exactly, in base64, under the same name with `_bytes`; other paths have no such second field. In the guard's own files times
+//! are seconds since 1970.
 
 use crate::escape;
 use base64::Engine as _;

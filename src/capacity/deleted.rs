@@ -1,7 +1,7 @@
-//! Files that have been deleted and still take space, because a process holds them open: `du` does not see them, `df` does.
+//! Deleted files that still use space because a process has them open: `df` counts them, `du` does not.
 //!
-//! Found by the kernel's own mark on a process's links (`... (deleted)`), believed only when the file has no name left. Files
-//! that are only mapped are not seen. A process that cannot be read is left out: this is orientation, no evidence.
+//! They are found by the kernel's mark on a process's links (`... (deleted)`), and count only if the file has no name left. Files that are
+//! only mapped are not found. A process that cannot be read is left out: the result informs people and is no evidence.
 
 use crate::model::{DeletedFile, FileId, Filesystem};
 use crate::observe::filesystems::device;

@@ -1,10 +1,10 @@
-//! Host capacity: which limit is the real one.
+//! Host capacity: which limit a job meets first.
 //!
-//! "No space left on device" is reported for blocks, inodes and quotas; a build dies of the host's file table, of its control
-//! group's memory or of a full process table with messages that sound like its own fault. This module reads the host's limits
-//! ([`observe`]), judges each with one sentence ([`verdict`]), and changes nothing.
+//! "No space left on device" is reported for blocks, inodes and quotas. The host's limit of open files, a control group's memory limit and
+//! a full process table make a build fail with messages that look like its own fault. This module reads the host's limits ([`observe`]),
+//! judges each in one sentence ([`verdict`]), and changes nothing.
 //!
-//! What cannot be read is left out: capacity is orientation, and no decision about a cache rests on it. Every wait is bounded;
+//! Values that cannot be read are left out: they inform people, and no decision about a cache depends on them. Every wait is bounded;
 //! container engines are asked through their own command line ([`stores`]), all at the same time.
 
 pub mod cgroups;

@@ -1,5 +1,5 @@
-//! `status --watch` at a terminal: a screen of its own, which goes when it is left. Looking may take longer than anybody waits
-//! for a key, so it goes on beside it.
+//! `status --watch` at a terminal. It has a screen of its own, which is left when it ends. A look at the host may take longer than a person
+//! waits for a key, so it runs on another thread.
 
 use super::status::INTERVAL;
 use super::{Context, complain};

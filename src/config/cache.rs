@@ -1,4 +1,4 @@
-//! `[[cache]]`: which rules are in force, and what a rule has to be.
+//! `[[cache]]`: which rules are enabled, and the checks of each.
 
 use super::{Problems, declared, raw, units};
 use crate::model::{CacheRule, DirGlobs, PathGlob, Retention};

@@ -1,8 +1,7 @@
-//! `roots` of a `[[cache]]`: directories outside of work directories, which an administrator declares to be caches.
+//! `roots` of a `[[cache]]`: directories outside of work directories that an administrator declares to be caches.
 //!
-//! Root deletes what such a glob names. So it has to be narrow: absolute, below a directory that is named, in one home at
-//! most, and not in a directory of the system's own. Whether others can write on the way is looked at on disk
-//! ([`crate::observe::declared`]).
+//! Root deletes the matches of such a glob, so it has to be narrow: absolute, below a named directory, in one home at most, and not in a
+//! directory of the system. Whether other users can write on the path is checked on disk ([`crate::observe::declared`]).
 
 use super::{Problems, line_at, raw};
 use crate::model::PathGlob;

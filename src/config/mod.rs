@@ -1,8 +1,7 @@
-//! The configuration: `raw` is the file's shape, this module is what the rest of the program may rely on.
+//! The configuration. `raw` has the structure of the file, this module has the validated values that all other modules use.
 //!
-//! Everything is checked here, once: a [`Config`] that exists is valid. Every error names the key, the line, what was
-//! found and what is expected. The file is read by root and steers what root deletes, so root refuses one that anybody
-//! else can write.
+//! Everything is checked here, once: a [`Config`] that exists is valid. Every error names the key, the line, the found and the expected
+//! value. Root reads the file and deletes according to it, so root refuses a file that anybody else can write.
 
 pub mod cache;
 mod declared;

@@ -1,5 +1,5 @@
-//! What is still read from an invalid configuration. A hook has to know where leases lie: a job begins all the same, and whoever
-//! looks for its lease looks there. And the administrator has to learn that no sweep can run.
+//! The values that are read even from an invalid configuration: where leases are, because jobs start nevertheless and other guards look for
+//! their leases there; and `[notify]`, because the administrator has to learn that no sweep can run.
 
 use super::{Config, ConfigError, Paths, check_ownership};
 use crate::sys::reach;

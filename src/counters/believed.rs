@@ -1,4 +1,4 @@
-//! What of the host's counters is believed, and what is taken from them: the totals, and how fast disks fill.
+//! The trusted part of the host's counters, and what is derived from it: the totals, and how fast disks fill.
 
 use super::{CountersError, CountersSnapshot, FoldWork};
 use crate::config::Config;

@@ -1,27 +1,26 @@
-//! Counters that outlive runs and reboots, hooks of unprivileged users included.
+//! Counters that survive runs and reboots and include the hooks of unprivileged users.
 //!
-//! Every run, a sweep as well, leaves one small record in `counters/` of the shared directory: one file, one write. A hook
-//! may write there and nowhere else, it costs it three system calls, and there is room when the disk has none. A sweep folds
-//! the records into `counters/totals.json` of the state directory, which is its own alone, and removes them. What is told is
-//! the totals and what is still pending.
+//! Every run, also a sweep, leaves one small record in `counters/` of the shared directory: one file, one write. A hook may write there and
+//! nowhere else, it takes three system calls, and it works when the disk is full. A sweep adds the records to `counters/totals.json` in the
+//! state directory, which only the sweep writes, and removes them. This is called a fold. Reports show the totals plus the pending records.
 //!
 //! # Each record once
 //!
-//! The totals name the records that the last fold has taken in. A fold that was ended between writing the totals and removing
-//! the records leaves records that are known, and are not counted again. A name is known together with its owner, so
-//! that nobody can use up another's. Only one fold runs at a time: it holds a lock on a file that nobody else can open.
-//! Records that have not been folded when the host shuts down are lost.
+//! The totals name the records of the last fold. If a fold is killed after it has written the totals and before it has removed the records,
+//! the next fold knows these records and does not count them again. A name counts together with its owner, so that nobody can use up the
+//! name of another user's record. Only one fold runs at a time: it locks a file that no other user can open. Records that are pending when
+//! the host shuts down are lost.
 //!
 //! # Hostile records
 //!
-//! Members of the group can write records, in a sticky directory, each their own. A record counts as its file's owner's; what
-//! is believed of it is decided by `policy::counting`. A fold reads a bounded number of records of a bounded length, and
-//! removes other files. Totals have a bounded number of series and never overflow.
+//! Members of the group can write records, each their own, in a sticky directory. A record counts as its file owner's;
+//! `policy::counting` decides what of it is trusted. A fold reads a bounded number of records of a bounded length, and removes other files.
+//! Totals have a bounded number of series and never overflow.
 //!
 //! # When things fail
 //!
-//! A run whose record cannot be written is not counted, and continues. Totals that cannot be written leave the records where they
-//! are. Totals that cannot be understood are begun anew.
+//! A run whose record cannot be written is not counted, and continues. If the totals cannot be written, the records remain. Totals that
+//! cannot be parsed are started anew.
 
 pub(crate) mod believed;
 pub(crate) mod record;

@@ -1,5 +1,5 @@
-//! When a run ends. A job waits for its hook, so a hook ends when its goal is met: the rest of a large tree stays in trash, where the next
-//! run or the timer's sweep finds it. Nobody waits for a sweep: it deletes everything.
+//! When a run ends. A job waits for its hook, so a hook ends when its goal is met, and the next run or the timer's sweep deletes the rest of
+//! a large tree from trash. No job waits for a sweep: a sweep deletes everything.
 
 use super::{Cycle, Role, SweepState};
 use crate::model::{FilesystemId, Need};

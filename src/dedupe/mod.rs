@@ -1,17 +1,17 @@
-//! Shared blocks: equal files in caches of several runners lie on the disk once (`[dedupe]`; btrfs, xfs with reflink).
+//! Shared blocks: equal files in caches of several runners are stored on the disk once (`[dedupe]`; btrfs, xfs with reflink).
 //!
 //! ```text
-//! observe::host -> policy::dedupe (pure) -> for each pair: open, look whether it is one already, share -> report
+//! observe::host -> policy::dedupe (pure) -> for each pair: open, check whether it shares its blocks already, share -> report
 //! ```
 //!
-//! - **Nothing changes but where blocks lie.** The kernel locks both ranges, compares them, and shares them only where they are equal
-//!   (ioctl_fideduperange(2)). Never a hard link: cargo writes in place.
-//! - **Only idle runners.** A live job's files could be shared as safely, but not for nothing: while two ranges are compared a
-//!   writer waits for both, and what it writes afterwards has to be copied first. So both runners of a pair are provably idle when
-//!   it begins, and a runner whose job comes is left out from then on, at the latest after 16 MiB.
-//! - **Handles only.** A cache is opened from its work directory's handle and is the one that was found; a file beneath it is
-//!   opened without a link, across no mount, and for reading.
-//! - **It waits for everybody**: idle priority for disk and processor, a budget of bytes and of time, the largest first.
+//! - **Only the location of blocks changes.** The kernel locks both ranges, compares them, and shares them only if they are equal
+//!   (ioctl_fideduperange(2)). Hard links are never used: cargo writes in place.
+//! - **Only idle runners.** Sharing a live job's files would be safe but slow the job: while two ranges are compared a writer waits for both,
+//!   and a later write has to copy the block first. So both runners of a pair are provably idle when it begins, and a runner that gets a job
+//!   is left out from then on, at the latest after 16 MiB.
+//! - **Handles only.** A cache is opened from its work directory's handle, and its identity is compared. A file beneath it is opened for
+//!   reading, without following a link or entering a mount.
+//! - **Low priority**: idle priority for disk and processor, a limit of bytes and of time, the largest files first.
 
 pub mod record;
 

@@ -1,16 +1,16 @@
-//! How much room live jobs need: what their leases reserve, less what they hold by now.
+//! How much room live jobs need: what their leases reserve, minus what they hold now.
 //!
-//! A started-hook expects its job to write as much as its earlier runs ([`crate::footprints`]) and records that in its lease. Whoever
-//! makes room reads all leases and measures what their jobs hold ([`survey`]); a hook where its user may, and else it takes what the
-//! last sweep has measured ([`Summary`]). What is decided from that is `policy::forecast`'s.
+//! A started-hook expects its job to write as much as its earlier runs ([`crate::footprints`]) and records that in its lease. A run that
+//! makes room reads all leases and measures what their jobs hold ([`survey`]). A hook can only measure what its user may read; for the rest
+//! it uses the measurements of the last sweep ([`Summary`]). `policy::forecast` decides what follows from that.
 //!
 //! On a disk with room for the largest jobs of all its runners a hook reads two small files and no lease ([`is_roomy`]).
 //!
-//! # Whom it believes
+//! # Trust
 //!
-//! A lease counts when it belongs to its runner's owner or to root, once for each runner, and for no more than
-//! [`policy::most_of_one`] allows: who forges one makes room for its own runner, at the cost of idle caches, as a job could by
-//! filling the disk. A lease that claims more is reported. Unreadable data counts as unknown.
+//! A lease counts if it belongs to its runner's owner or to root, once for each runner, and for at most [`policy::most_of_one`] bytes. A
+//! forged lease makes room for the forger's own runner at the cost of idle caches, as a job could by filling the disk. A lease that claims
+//! more is reported. Unreadable data counts as unknown.
 
 mod summary;
 

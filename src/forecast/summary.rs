@@ -1,7 +1,7 @@
-//! What the last sweep knows of the host's jobs, for hooks: `forecast.json` in the shared directory, root's alone.
+//! The last sweep's measurements of the host's jobs, for hooks: `forecast.json` in the shared directory, which only root writes.
 //!
-//! A hook runs as its runner's user, in a few milliseconds. It can neither measure nor read what is other users', so the sweep does.
-//! Without the file nothing is known of others.
+//! A hook runs as its runner's user and has a few milliseconds. It can neither measure nor read files of other users, so the sweep does.
+//! Without the file nothing is known of other runners.
 
 use crate::model::FilesystemId;
 use crate::run_dir::RunDir;

@@ -1,7 +1,7 @@
 use crate::observe::cargo_target::fingerprint::{Description, description, hash, is_of_workspace, suffix};
 
-/// What cargo writes about a unit: a description that cannot be parsed is torn or unknown, never half of one; a fingerprint is read as it
-/// is written; a unit's hash is the last one in its name.
+/// Files of cargo about a unit: a description that cannot be parsed is torn or unknown and never used in part; a written fingerprint is
+/// read back equal; a unit's hash is the last one in its name.
 pub fn cargo_unit(bytes: &[u8]) {
     if let Description::Understood { needs, .. } = description(bytes) {
         assert!(needs.len() <= bytes.len() / 4, "more dependencies than there is text");

@@ -93,7 +93,7 @@ pub fn kernel_message(bytes: &[u8]) {
         format!("traps: {comm}[77] trap invalid opcode ip:7f sp:7f error:0 {end}"),
         format!("{comm}[77]: unhandled exception: DABT (lower EL), ESR 0x92000006, level 2 {end}"),
     ] {
-        // A process that is called like the beginning of another message is not told of.
+        // The name of a process that looks like the beginning of another message changes nothing.
         let event = kernel::event(&line);
         assert!(event == fault || event.is_none() && is_odd, "{line}");
     }
@@ -111,7 +111,7 @@ pub fn kernel_message(bytes: &[u8]) {
     assert_eq!(kernel::event(&killed), memory(OomScope::Host, None));
     let alone = format!("Killed process 77 ({comm}) total-vm:49460kB, anon-rss:39412kB, file-rss:0kB");
     assert_eq!(kernel::event(&alone), memory(OomScope::Unknown, None));
-    // Chosen is not killed.
+    // A process that was chosen may not have been killed.
     let chosen = format!("Out of memory: Kill process 77 ({comm}) score 68 or sacrifice child");
     assert_eq!(kernel::event(&chosen), Some(KernelEvent::OomChoice { pid: 77, scope: OomScope::Host }));
 
@@ -124,7 +124,7 @@ pub fn kernel_message(bytes: &[u8]) {
     }
 }
 
-/// What can be a process's name, and a file's.
+/// Bytes that are possible in the name of a process, and in a file's.
 fn names(bytes: &[u8]) -> (String, String) {
     let (comm, file) = bytes.split_at(bytes.len().min(15));
     let plain = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(['\0', '\n'], "?");

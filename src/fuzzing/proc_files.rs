@@ -6,7 +6,7 @@ use crate::sys::mappings::{MappedFile, Visitor, in_text};
 use crate::sys::process::{boot_time, identity, started};
 use std::time::{Duration, SystemTime};
 
-/// `/proc/PID/stat` and `/proc/stat`: a process's name decides on nothing but its name.
+/// `/proc/PID/stat` and `/proc/stat`: a process's name changes no other field.
 pub fn stat(bytes: &[u8]) {
     let _ = identity(Pid(77), bytes);
     let line = [
@@ -43,18 +43,18 @@ fn escaped(bytes: &[u8], special: impl Fn(u8) -> Option<Vec<u8>>) -> Vec<u8> {
     bytes.iter().flat_map(|byte| special(*byte).unwrap_or_else(|| vec![*byte])).collect()
 }
 
-/// Names that somebody chooses, one after another: bytes that end at a NUL or at the input's end.
+/// Arbitrary names from the input, each ending at a NUL or at the input's end.
 fn names(bytes: &[u8]) -> [&[u8]; 3] {
     let mut parts = bytes.split(|byte| *byte == 0);
     [(); 3].map(|()| parts.next().unwrap_or_default())
 }
 
-/// `/proc/PID/mountinfo`: a mount's names hide no mount, and are read exactly; what is read and printed is read alike.
+/// `/proc/PID/mountinfo`: the names of a mount hide no other mount and are read exactly; a mount that is printed is read back equal.
 pub fn mountinfo(bytes: &[u8]) {
     if let Some(mounts) = mountinfo::parse(bytes) {
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
         assert_eq!(mounts.len(), lines, "every line or none");
-        // A name that ends like this is cut once more each time.
+        // A name with this ending loses it each time it is read.
         if !mounts.iter().any(|mount| mount.root.ends_with(b"//deleted")) {
             let printed: Vec<u8> = mounts.iter().flat_map(print).collect();
             assert_eq!(mountinfo::parse(&printed), Some(mounts));
@@ -70,7 +70,7 @@ fn hostile_mount([root, point, layer]: [&[u8]; 3]) {
     if root.ends_with(b"//deleted") {
         return;
     }
-    // As mount(8) quotes it for the kernel, and as the kernel shows that.
+    // As mount(8) quotes it for the kernel, and as the kernel then prints it.
     let quoted = escaped(layer, |byte| b":\\".contains(&byte).then(|| vec![b'\\', byte]));
     let options = [b"rw,lowerdir=/l1:/", octal(&quoted, b",= \t\n\\").as_slice(), b",upperdir=/u"].concat();
     let device = FilesystemId { major: 8, minor: 1 };
@@ -101,12 +101,12 @@ fn print(mount: &Mount<'_>) -> Vec<u8> {
     .concat()
 }
 
-/// The kernel's way to show what would be taken for something else (fs/seq_file.c, `mangle_path`).
+/// The kernel's escapes of separators in names (fs/seq_file.c, `mangle_path`).
 fn octal(bytes: &[u8], special: &[u8]) -> Vec<u8> {
     escaped(bytes, |byte| special.contains(&byte).then(|| format!("\\{byte:03o}").into_bytes()))
 }
 
-/// `/proc/locks`: no line hides the holder of a lock, and a waiter is none.
+/// `/proc/locks`: no line hides the holder of a lock, and a waiter is not a holder.
 pub fn locks(bytes: &[u8]) {
     let file = FileId { dev: rustix::fs::makedev(0xfe, 3), ino: 5 };
     let table = String::from_utf8_lossy(bytes);
@@ -122,7 +122,7 @@ pub fn locks(bytes: &[u8]) {
     assert_eq!(is_named(&format!("{waits}{table}")), is_named(&table));
 }
 
-/// `/proc/PID/maps`: a file is seen in the directory that it lies in, and hides no other; what is mapped from no file has no name.
+/// `/proc/PID/maps`: a file is found in its directory and hides no other file; anonymous memory has no name.
 pub fn maps(bytes: &[u8]) {
     in_text(bytes, &mut Visits::default());
     let [directory, file, ..] = names(bytes);
@@ -147,7 +147,7 @@ pub fn maps(bytes: &[u8]) {
         let wanted = (MappedFile { device, inode }, name.to_vec());
         assert!(seen.0.contains(&wanted), "{wanted:?} is not among {:?}", seen.0);
     }
-    // A line end and what stands for one look alike: a directory that has both in its name cannot be told.
+    // A line end and its escape look alike: a directory with both in its name is ambiguous.
     if !(contains(&directory, b"\n") && contains(&directory, b"\\012")) {
         let is_below =
             |(file, name): &(MappedFile, Vec<u8>)| file.inode == 12 && name.starts_with(&directory);

@@ -1,4 +1,4 @@
-//! What tools say of machines, containers and pods. Their owners choose names and labels; a tool may change its words.
+//! Output of tools about machines, containers and pods. Their owners choose names and labels, and a tool may change its wording.
 
 use crate::model::reap::{Environment, EnvironmentState};
 use crate::reap::sources::{SourceError, command, containers, kubernetes, libvirt, lima, tart};
@@ -9,13 +9,13 @@ fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000)
 }
 
-/// Whether nothing that the source says stands against taking it.
+/// Whether the source gives no reason to keep it.
 fn may_go(environment: &Environment) -> bool {
     let is_at_rest = matches!(environment.state, EnvironmentState::Stopped | EnvironmentState::NeverStarted);
     is_at_rest && environment.claim.is_none() && environment.doubt.is_none() && !environment.is_ending
 }
 
-/// What is listed of a changed answer may not go.
+/// No environment in a changed answer may be deleted.
 #[track_caller]
 fn stays(listed: Result<Vec<Environment>, SourceError>) {
     if let Ok(listed) = listed {
@@ -43,7 +43,7 @@ fn objects(bytes: &[u8]) -> impl Iterator<Item = Value> {
     values.into_iter().filter(Value::is_object)
 }
 
-/// `tart list`: one that is at rest says so three times.
+/// `tart list`: a machine counts as stopped only if all three fields agree.
 pub fn tart(bytes: &[u8]) {
     if tart::listed(bytes, now()).is_err() {
         return;
@@ -58,7 +58,7 @@ pub fn tart(bytes: &[u8]) {
     }
 }
 
-/// `limactl list`: without a status, with errors, and protected it stays.
+/// `limactl list`: an instance without a status, with errors, or protected is kept.
 pub fn lima(bytes: &[u8]) {
     if lima::listed(bytes).is_err() {
         return;
@@ -76,8 +76,7 @@ pub fn lima(bytes: &[u8]) {
     }
 }
 
-/// `COMMAND list`: a list that is not whole is none, and so is one with a word that is not known; of an environment every doubt
-/// counts.
+/// `COMMAND list`: an incomplete list is rejected, and so is one with an unknown word; an environment with any doubtful field is kept.
 pub fn environment_list(bytes: &[u8]) {
     if command::listed(bytes).is_err() {
         return;
@@ -107,8 +106,7 @@ pub fn environment_list(bytes: &[u8]) {
     }
 }
 
-/// `docker inspect`: status, flag and times tell the same story; a job's label and a container's image protect. `docker ps`: ids
-/// and nothing else.
+/// `docker inspect`: status, flag and times have to agree; a job's label and use as a container's image protect. `docker ps`: only ids.
 pub fn containers(bytes: &[u8]) {
     if let Ok(ids) = containers::ids("ps", bytes) {
         assert!(ids.iter().all(|id| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b':')));
@@ -142,7 +140,7 @@ pub fn containers(bytes: &[u8]) {
             assert!(all.is_ok_and(|all| all.last().is_some_and(|image| !may_go(image))), "it is in use");
         }
     }
-    // As images: of any id, and those with a name stay.
+    // As images: any id, and images with a name are kept.
     if let Ok(images) = containers::examined(b"[]", bytes) {
         assert!(images.iter().all(|image| image.claim.is_none()));
     }
@@ -152,8 +150,8 @@ pub fn containers(bytes: &[u8]) {
     }
 }
 
-/// `kubectl get pods,ephemeralrunners`: what has run is never one that has not; what is missing protects; deletions go to a plain
-/// path of the API.
+/// `kubectl get pods,ephemeralrunners`: a runner that has run never counts as never started; a missing field protects; a deletion uses a
+/// plain path of the API.
 pub fn pods(bytes: &[u8]) {
     let Ok(all) = kubernetes::listed(bytes) else { return };
     for environment in &all {
@@ -193,7 +191,7 @@ pub fn pods(bytes: &[u8]) {
     assert!(kubernetes::listed(paged.to_string().as_bytes()).is_err());
 }
 
-/// `virsh dumpxml` and `vol-dumpxml`: what may go is a plain disk by an absolute path, with a name that ends no list.
+/// `virsh dumpxml` and `vol-dumpxml`: only a plain disk with an absolute path may be deleted, and its name contains no separator.
 pub fn domains(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for line in text.lines() {

@@ -11,7 +11,7 @@ use crate::tickets;
 use std::path::Component;
 use std::time::SystemTime;
 
-/// A lease: what is read and written is read alike, its name tells its root, and no lease makes a runner of its writer idle.
+/// A lease: a lease that is written is read back equal, its name identifies its root, and no lease makes its writer's runner idle.
 pub fn lease(bytes: &[u8]) {
     let (choices, content) = bytes.split_first().map_or((0, bytes), |(first, rest)| (*first, rest));
     let understood = understand(content);
@@ -24,11 +24,11 @@ pub fn lease(bytes: &[u8]) {
     forged(choices, root_of_name(&name), understood.ok());
 }
 
-/// The Worker of whom nobody knows whose it is.
+/// A Worker that belongs to no known runner.
 const WORKER: ProcessId = ProcessId { pid: Pid(7), start: StartTime(1) };
 const USERS: [u32; 2] = [1000, 1001];
 
-/// Puts a lease beside every kind of facts, and compares what is known of each runner without and with it.
+/// Adds a lease to every kind of facts, and compares the states of each runner without and with it.
 fn forged(choices: u8, root: Option<FileId>, lease: Option<Lease>) {
     let choice = |bit: u8| choices >> bit & 1 == 1;
     let writer = Uid(USERS[usize::from(choice(0))]);
@@ -38,7 +38,8 @@ fn forged(choices: u8, root: Option<FileId>, lease: Option<Lease>) {
         _ => LeaseState::CannotTell("forged".into()),
     };
     let root = lease.as_ref().map(|lease| lease.root_id).or(root);
-    let before = host(choice(3), choice(4), choice(5));
+    let before =
+        host(Sketch { has_stranger: choice(3), is_of_second_user: choice(4), is_partial: choice(5) });
     let mut after = before.clone();
     after.leases.push(LeaseSeen { file: "forged".into(), owner: writer, root, lease, state });
 
@@ -48,7 +49,7 @@ fn forged(choices: u8, root: Option<FileId>, lease: Option<Lease>) {
     let stranger =
         before.processes.workers.iter().find(|worker| worker.process == WORKER).map(|worker| worker.owner);
     for ((runner, before), after) in before.runners.iter().zip(liveness(&before)).zip(liveness(&after)) {
-        // A Worker of one's own is the only thing that can be vouched for, and then it is not a runner of somebody else's.
+        // A lease can only explain a Worker of its writer's own, and such a Worker is not another user's.
         if runner.runner.owner == writer || stranger != Some(writer) {
             assert!(rank(after) >= rank(before), "{}: {before:?} became {after:?}", runner.runner.name);
         } else {
@@ -65,9 +66,19 @@ fn rank(liveness: Liveness) -> u8 {
     }
 }
 
+/// What varies between hosts.
+struct Sketch {
+    /// A Worker runs that belongs to no known runner.
+    has_stranger: bool,
+    /// It runs as the second user.
+    is_of_second_user: bool,
+    /// Not all processes are visible.
+    is_partial: bool,
+}
+
 /// Four runners of two users.
-fn host(has_stranger: bool, is_seconds: bool, is_partial: bool) -> HostFacts {
-    let owner = Uid(USERS[usize::from(is_seconds)]);
+fn host(sketch: Sketch) -> HostFacts {
+    let owner = Uid(USERS[usize::from(sketch.is_of_second_user)]);
     let stranger = WorkerSeen {
         process: WORKER,
         owner,
@@ -75,8 +86,8 @@ fn host(has_stranger: bool, is_seconds: bool, is_partial: bool) -> HostFacts {
         reach: WorkerReach::default(),
     };
     let mut facts = HostFacts::quiet(SystemTime::UNIX_EPOCH, (1..=4).map(runner).collect());
-    facts.processes.workers = has_stranger.then_some(stranger).into_iter().collect();
-    if is_partial {
+    facts.processes.workers = sketch.has_stranger.then_some(stranger).into_iter().collect();
+    if sketch.is_partial {
         facts.processes.visibility = Visibility::Partial(vec!["hidepid".into()]);
     }
     facts
@@ -106,7 +117,7 @@ fn runner(number: u64) -> RunnerFacts {
     }
 }
 
-/// A ticket names places below a work directory alone, and not many.
+/// A ticket names a bounded number of places, all below a work directory.
 pub fn ticket(bytes: &[u8]) {
     let asked = tickets::understand(bytes);
     assert!(asked.len() <= 64);
@@ -121,7 +132,7 @@ pub fn ticket(bytes: &[u8]) {
     assert!(length as u64 > MAX_RECORD_BYTES - 256 || again == asked, "there was room for all");
 }
 
-/// A run's counts: what is read and written is read alike, on one line; a line without its end is not read; labels are bounded.
+/// A run's counts: a record is one line and is read back equal; a line without its end is not read; labels are bounded.
 pub fn count_record(bytes: &[u8]) {
     let tally = match record::parse(bytes) {
         Parsed::Tally(tally) => tally,

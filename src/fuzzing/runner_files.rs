@@ -13,8 +13,8 @@ use std::os::unix::ffi::OsStrExt as _;
 
 const BOTH: [HookVariable; 2] = HookVariable::BOTH;
 
-/// `.runner`: what is understood is unambiguous, with a byte order mark or without. `.service`: what is taken for a unit's name
-/// can be nothing else on a command line.
+/// `.runner`: accepted content is unambiguous, with or without a byte order mark. `.service`: an accepted unit name cannot be taken for
+/// an option on a command line.
 pub fn runner_settings(bytes: &[u8]) {
     if let Ok(settings) = settings::parse(bytes) {
         assert!(settings.name.as_deref() != Some("") && settings.work_folder.as_deref() != Some(""));
@@ -31,7 +31,7 @@ pub fn runner_settings(bytes: &[u8]) {
     }
 }
 
-/// Nobody adds another spelling of a key, and so another work directory, unnoticed.
+/// Another spelling of a key, which could name another work directory, is refused.
 fn doubled(settings: &[u8]) {
     let Ok(Value::Object(mut object)) = serde_json::from_slice(settings) else { return };
     let is_work = |key: &String| key.eq_ignore_ascii_case("workFolder");
@@ -41,8 +41,8 @@ fn doubled(settings: &[u8]) {
     }
 }
 
-/// `.env`: taking apart loses no byte, setting sets, and undoing what was set restores every byte. `environ`: the first entry of a
-/// name counts.
+/// `.env`: parsing loses no byte, a set variable has its value, and undoing restores every byte. `environ`: the first entry of a name
+/// counts.
 pub fn env_file(bytes: &[u8]) {
     let original = EnvFile::parse(bytes);
     assert_eq!(original.to_bytes(), bytes);
@@ -66,7 +66,7 @@ pub fn env_file(bytes: &[u8]) {
     environ(bytes);
 }
 
-/// What a file says stands in it to the byte, the last line of a name decides, and no other line does.
+/// The value that is read is in the file byte for byte. Only the last line of a name counts.
 fn says(bytes: &[u8]) {
     let is_line_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
     for variable in BOTH {
@@ -86,7 +86,7 @@ fn says(bytes: &[u8]) {
     }
 }
 
-/// A hook's record: what is understood is written and read alike, and a name speaks of the one Listener that it names.
+/// A hook's record: an accepted record is written and read back equal, and its name is valid for one Listener only.
 pub fn hook_record(bytes: &[u8]) {
     if let Ok(written) = hook_record::understand(bytes) {
         let again = serde_json::to_vec(&written).expect("numbers and strings serialise");
@@ -110,8 +110,8 @@ fn environ(bytes: &[u8]) {
     }
 }
 
-/// A hook's script: what is commented out runs nothing, and a first command of ours runs us whatever comes after it; what stands before
-/// it runs us only when that is shown without us. `PipelineFolder.json`: the name that stands there.
+/// A hook's script: a comment runs nothing. A script whose first command is ours runs us, whatever follows; with other commands before it,
+/// it counts only if those are known to reach ours. `PipelineFolder.json`: its name is read exactly.
 pub fn hook_script(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let commented: String = text.lines().map(|line| format!("# {}\n", line.trim_end_matches('\\'))).collect();

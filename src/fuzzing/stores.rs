@@ -1,6 +1,6 @@
 use crate::capacity::stores::{containerd_usage, docker_usage, podman_usage};
 
-/// What container engines say of their own disk usage: an answer that is cut anywhere is none, or one of whole lines.
+/// Disk usage as container engines report it: a truncated answer is rejected, or only its complete lines count.
 pub fn store_usage(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _ = containerd_usage(&text);

@@ -1,4 +1,4 @@
-//! The nouns of shared blocks: equal files of several runners that lie on the disk once.
+//! Data types of shared blocks: equal files of several runners that are stored on the disk once.
 
 use super::{Cache, FilesystemId, Runner};
 use crate::as_json;

@@ -1,5 +1,4 @@
-//! Globs as the configuration has read them. What does not compile is refused there, so what carries one of these matches what
-//! it says.
+//! Globs of the configuration, compiled. A glob that does not compile is refused when the configuration is read.
 
 use glob::{MatchOptions, Pattern, PatternError};
 use globset::{Glob, GlobSet, GlobSetBuilder};

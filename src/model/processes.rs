@@ -1,7 +1,7 @@
-//! What one look at the host's processes and mounts found. Facts only: what they mean for a runner is the policy's to say.
+//! The results of one look at the host's processes and mounts: facts only. `policy` decides what they mean for a runner.
 //!
-//! Runners are named by their index in the list that was handed to the observer. Names and paths come from processes and
-//! from disk: escape them before printing.
+//! Runners are named by their index in the list that was passed to the observer. Names and paths come from processes and from disk: escape
+//! them before printing.
 
 use super::{ProcessId, Uid, Visibility};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What the host's administrator should know, and no job needs to hear of.
+//! Remarks for the host's administrator that do not concern a job.
 
 /// Something about how the host is set up, with what to do about it. May hold names from disk: escape before printing.
 #[derive(Debug, Clone, PartialEq, Eq)]

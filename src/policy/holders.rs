@@ -1,4 +1,4 @@
-//! Which runners hold a disk, for the job that finds it full.
+//! Which runners use the most of a disk, for the job that finds it full.
 
 use crate::model::{ActionResult, CacheHolder, FilesystemId, LeaseSeen, LeaseState, RunReport};
 use std::collections::BTreeMap;

@@ -9,7 +9,7 @@
 //! counters/                                what was counted: see `counters`
 //! sizes/trees                              sizes that `status` remembers
 //! reap/last.json, reap/seen-ENTRY.json     what the reaper last found, and since when
-//! removal/still-named                      what names the hooks when the package goes: see `commands::recorded`
+//! removal/still-named                      what names the hooks when the package goes: see `installation::recorded`
 //! stores/last.json                         what became of stores in the last run
 //! ```
 //!

@@ -1,12 +1,12 @@
-//! Work in a process of its own, which may be left behind.
+//! Work in a separate process that can be abandoned.
 //!
-//! A thread that waits in the kernel for a mount that does not answer is beyond every signal, SIGKILL included (state D), and so
-//! is its whole process. Who has to end in time must not be that process: a [`Supervisor`] forks a worker, passes its output
-//! on, and waits for it as long as it may take and no longer. It makes no system call itself that could hang. A worker that is left
-//! behind holds nothing of its caller's: its output goes through pipes, and all other descriptors are closed in it. It dies
-//! with its supervisor, or as soon as the kernel lets it.
+//! A thread that waits in the kernel for a mount that does not answer ignores every signal, SIGKILL included (state D), and so does its whole
+//! process. A process that has to end in time must therefore not be that process: a [`Supervisor`] forks a worker, passes its output on, and
+//! waits for it within a time limit. The supervisor itself makes no system call that could block for ever. An abandoned worker holds nothing
+//! of its caller's: its output goes through pipes, and all other descriptors are closed in it. It ends with its supervisor, or as soon as the
+//! kernel lets it.
 //!
-//! Nothing here takes a signal for granted that whoever started us may have blocked or set to be ignored.
+//! The caller may have blocked or ignored any signal; nothing here relies on its disposition.
 
 mod left_behind;
 mod link;

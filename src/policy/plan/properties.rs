@@ -1,4 +1,4 @@
-//! What holds of every plan, whatever the facts: said here in other words than the code's.
+//! Properties of every plan, for any facts, stated independently of the implementation.
 
 use super::tests::{DISK, cache_rule, facts, now, paths, rules, runner};
 use super::*;

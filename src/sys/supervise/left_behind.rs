@@ -1,9 +1,9 @@
-//! The host lock of a worker that is beyond SIGKILL. The kernel releases it when the worker ends, which a dead mount may put off for
-//! ever; so its supervisor does.
+//! Releases the host lock of a worker that SIGKILL does not end. The kernel releases the lock when the worker ends, which a dead mount may
+//! delay for ever, so the worker's supervisor releases it.
 //!
-//! The worker runs no code of its own any more, but the call that it is in may take effect later. So this is done only where the worker has
-//! said that it looks and renames nothing (`lock::ExclusiveLock::while_looking`, `lock::SharedLock`): then it is as if it had been killed
-//! there. A rename that took effect after the lock was released could meet a job whose hook has had the lock meanwhile.
+//! The worker executes no more code of its own, but its current system call may take effect later. So the lock is released only while the
+//! worker has declared that it looks and renames nothing (`lock::ExclusiveLock::while_looking`, `lock::SharedLock`): the effect is then the
+//! same as if it had been killed there. A rename that took effect after the release could meet a job whose hook has had the lock meanwhile.
 
 use crate::sys::flock;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

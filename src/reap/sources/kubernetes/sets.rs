@@ -1,8 +1,8 @@
 //! How many ephemeral runners their sets want, and of which generation.
 //!
-//! A set counts as its own the runners that are neither ending nor finished. Those above the wanted number are surplus: jobless ones, the
-//! dead and the waiting before the warm, the oldest first. Sets of one scale set are its generations; the one that was made last is the
-//! current one.
+//! A set counts as its own the runners that are neither ending nor finished. Those above the wanted number are surplus, of the runners
+//! without a job: first ended and waiting ones, then running ones, each the oldest first. The sets of one scale set are its generations;
+//! the one that was made last is the current one.
 
 use super::super::time;
 use super::shapes::{self, owner, text, uint};
