@@ -9,26 +9,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// How a cache is renamed that could only be claimed within its own parent directory, for lack of an inode.
+/// Prefix of the name of a cache that was claimed within its own parent directory, because there was no inode for a slot.
 pub const CLAIMED_BESIDE: &str = ".disk-guard-trash-";
 
-/// The same of a slot that holds several entries of one; it begins like any other.
+/// Prefix of the name of a slot beside a cache, for several entries of it. It begins with the prefix above.
 pub const SLOT_BESIDE: &str = ".disk-guard-trash-slot-";
 
-/// A directory that lies in a runner's work directory, matches a rule and carries the rule's marker; or what a retention
-/// rule of our own names in the runner's directory.
+/// A directory in a runner's work directory that matches a rule and carries its marker, or files in a runner's directory that a built-in
+/// retention rule matches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Cache {
     /// Absolute, for display.
     #[serde(flatten, with = "as_json::AtPath")]
     pub path: PathBuf,
-    /// Where it is claimed from, when that is not the work directory: the runner's own root.
+    /// The directory that it is claimed from, if that is not the work directory.
     #[serde(skip)]
     pub base: Option<Arc<WorkDir>>,
-    /// Relative to the work directory, or to `base`: what it is opened and claimed by.
+    /// Path relative to the work directory, or to `base`. It is opened and claimed by this path.
     #[serde(skip)]
     pub below_work: PathBuf,
-    /// Which part of the directory goes.
+    /// The part of the directory that is removed.
     #[serde(skip)]
     pub part: Part,
     /// The rule that declares it.
@@ -36,13 +36,13 @@ pub struct Cache {
     /// Its identity when it was found; compared again after the claim.
     #[serde(skip)]
     pub id: FileId,
-    /// Who owns it.
+    /// Its owner.
     #[serde(skip)]
     pub owner: Uid,
-    /// What is in it; `None` when it was not measured.
+    /// Its size; `None` if it was not measured.
     #[serde(flatten, with = "AnyMeasure")]
     pub measure: Option<Measure>,
-    /// When a job last used its repository; `None` when that is not known.
+    /// When a job last used its repository; `None` if unknown.
     #[serde(skip)]
     pub used: Option<SystemTime>,
     /// Its largest files, the largest first, so that deletion can begin with them.
@@ -53,30 +53,30 @@ pub struct Cache {
 /// Which part of a directory is meant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Part {
-    /// The directory with all that is in it.
+    /// The directory with all its content.
     #[default]
     Whole,
-    /// These files in it, and nothing else.
+    /// Only these entries of it.
     Files(Arc<[Member]>),
     /// Units of a cargo target directory, under cargo's own locks.
     Units(Arc<TrimPart>),
 }
 
-/// Which kind of entry a [`Member`] is.
+/// The kind of a [`Member`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemberKind {
     /// A regular file.
     File,
-    /// A directory with all that is in it.
+    /// A directory with all its content.
     Directory,
 }
 
-/// One entry of a directory of which a part goes.
+/// One entry of a directory that is removed in part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// File or directory.
     pub kind: MemberKind,
-    /// Members of one group go together: when one of them is not what was planned, those after it stay. `None`: it stands alone.
+    /// Members of one group are removed together, in order: if one differs from the plan, those after it are kept. `None`: no group.
     pub group: Option<u32>,
     /// The directory that holds it, relative to the cache's; empty for the cache itself.
     pub within: PathBuf,
@@ -84,14 +84,14 @@ pub struct Member {
     pub name: OsString,
     /// Its identity when it was found; compared again after the claim.
     pub id: FileId,
-    /// Who owns it.
+    /// Its owner.
     pub owner: Uid,
     /// Allocated bytes.
     pub allocated: u64,
 }
 
 impl Cache {
-    /// What its removal gives back.
+    /// What its removal frees.
     pub fn yields(&self) -> Need {
         if let Part::Units(trim) = &self.part {
             return Need { bytes: trim.bytes, inodes: 0 };
@@ -100,7 +100,7 @@ impl Cache {
         Need { bytes: measure.map_or(0, |m| m.bytes), inodes: measure.map_or(0, |m| m.files + m.directories) }
     }
 
-    /// What goes, path by path: itself, or those of its files that are meant.
+    /// The removed paths, each with its bytes if known: the directory itself, or those of its entries that are meant.
     pub fn parts(&self) -> Vec<(PathBuf, Option<u64>)> {
         match &self.part {
             Part::Whole => vec![(self.path.clone(), self.measure.map(|measure| measure.bytes))],
@@ -112,7 +112,7 @@ impl Cache {
         }
     }
 
-    /// The directory that it is claimed from, whose trash takes it.
+    /// The directory that it is claimed from and whose trash receives it.
     pub fn base<'a>(&'a self, runner: &'a Runner) -> Option<&'a WorkDir> {
         self.base.as_deref().or_else(|| runner.work_dir())
     }
@@ -122,17 +122,17 @@ impl Cache {
         self.below_work.components().next().map(|c| Path::new(c.as_os_str())).unwrap_or(Path::new(""))
     }
 
-    /// From when its coldness is counted: the last job that used its repository, else its newest content.
+    /// The time from which its coldness counts: the last job that used its repository, or else its newest content.
     pub fn warm_at(&self) -> Option<SystemTime> {
         self.used.or_else(|| self.measure?.newest)
     }
 
-    /// From when its age is counted: the last job, or content that is newer.
+    /// The time from which its age counts: the last job that used its repository, or newer content.
     pub fn touched_at(&self) -> Option<SystemTime> {
         self.used.max(self.measure.and_then(|measure| measure.newest))
     }
 
-    /// Bytes it holds as far as is known.
+    /// Its known bytes; 0 if it was not measured.
     pub fn bytes(&self) -> u64 {
         if let Part::Units(trim) = &self.part {
             return trim.bytes;
@@ -141,29 +141,29 @@ impl Cache {
     }
 }
 
-/// What a walk over a tree found.
+/// The result of a walk over a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Measure {
-    /// Allocated bytes (512 x `st_blocks`) that its removal gives back: an inode of several names counts when all of them lie
-    /// inside. A sparse file counts what it holds.
+    /// Allocated bytes (512 x `st_blocks`) that its removal frees. An inode with several names counts if all of them are inside. A sparse
+    /// file counts with its allocated bytes.
     pub bytes: u64,
     /// Entries that are not directories.
     pub files: u64,
     /// Directories, the tree's own root included.
     pub directories: u64,
-    /// The youngest modification time of anything but a directory; `None` when there is nothing.
+    /// The newest modification time of an entry that is not a directory; `None` if there is none.
     pub newest: Option<SystemTime>,
-    /// Whether all of it was seen.
+    /// Whether the whole tree was seen.
     pub coverage: Coverage,
 }
 
-/// A file worth deleting before the others, because it holds much.
+/// A large file, which is deleted before the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LargeFile {
     /// Relative to the tree's root.
     pub below: PathBuf,
-    /// Allocated bytes. A file with several names is listed under each, with all its bytes: they are free only when the
-    /// last name is gone.
+    /// Allocated bytes. A file with several names is listed under each with all its bytes, which are free only when the last name is
+    /// removed.
     pub allocated: u64,
 }
 
@@ -172,18 +172,18 @@ pub struct LargeFile {
 pub enum Coverage {
     /// All of it.
     Whole,
-    /// All of it, then; no directory has changed since. Files that have grown in place are not seen: a lower bound. Only what shows
-    /// sizes has it, never a run that acts.
+    /// The whole tree was seen earlier, and no directory has changed since. Files may have grown in place, so the figures are lower bounds.
+    /// Only verbs that show sizes use this, never a run that deletes.
     Remembered {
-        /// When it was seen.
+        /// The time of that earlier walk.
         since: SystemTime,
     },
-    /// Something could not be read, lay behind a mount, or was nested too deep: the figures are lower bounds and
-    /// `newest` proves nothing.
+    /// Something could not be read, was on another mount, or was nested too deep: the figures are lower bounds, and `newest` proves
+    /// nothing.
     Part,
 }
 
-/// What may go: one `[[cache]]` of the configuration, validated.
+/// One `[[cache]]` of the configuration, validated: what may be removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CacheRule {
     /// For people, metrics and the journal.
@@ -192,37 +192,37 @@ pub struct CacheRule {
     pub dirs: DirGlobs,
     /// At most this far below a checkout (`_work/<repository>/<checkout>`).
     pub depth: usize,
-    /// Files or directories, of which one must lie in the directory, or beside it (`../NAME`).
+    /// Files or directories, one of which must be in the directory, or next to it (`../NAME`).
     pub markers: Vec<String>,
-    /// Whether cargo's own tag, with a build lock of cargo's, declares a directory under any name.
+    /// Whether a directory of any name counts that cargo has tagged and that contains cargo's build lock.
     pub by_cargos_tag: bool,
     /// Directories outside of work directories. Such a rule has no `dirs`.
     pub roots: Vec<PathGlob>,
-    /// To whom those have to belong; `None` = to root, or to the user of a runner.
+    /// Their required owner; `None`: root or the user of a runner.
     pub owner: Option<String>,
-    /// Which runners may use those: globs over their names.
+    /// Globs over the names of runners that may use them.
     pub runners: Vec<glob::Pattern>,
-    /// A sweep removes idle ones older than this; `None` = never.
+    /// A sweep removes idle caches older than this; `None`: never.
     pub max_age: Option<Duration>,
-    /// A sweep removes idle ones larger than this many bytes; `None` = no cap.
+    /// A sweep removes idle caches larger than this, in bytes; `None`: no limit.
     pub max_size: Option<u64>,
-    /// Whether what no build uses is taken out of it before it goes whole, as cargo lays out target directories.
+    /// Whether unused units of a cargo target directory are removed before the whole directory.
     pub trims: bool,
-    /// A sweep takes out what no build has used for so long; `None` = only under pressure.
+    /// A sweep removes units that no build has used for this long; `None`: only under pressure.
     pub stale: Option<Duration>,
 }
 
-/// What of a runner's own things may go when its time is over, as cache rules of their own. They have no marker, so what they
-/// match is fixed, by place, name and type; nothing of it is configurable but the age.
+/// The ages after which a runner's own files may be removed, each a cache rule of its own. These files have no marker, so the matches are
+/// fixed by place, name and type; only the age can be configured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// Logs in `_diag`; `None` = kept for ever.
+    /// Logs in `_diag`; `None`: kept for ever.
     pub logs: Option<Duration>,
     /// `_work/_temp` of an unfinished job.
     pub temp: Option<Duration>,
     /// `bin.X` and `externals.X` that the runner no longer uses.
     pub versions: Option<Duration>,
-    /// Repositories that no job has used for so long; `None` = kept for ever.
+    /// Repositories that no job has used for this long; `None`: kept for ever.
     pub checkouts: Option<Duration>,
 }
 
@@ -238,7 +238,7 @@ impl Retention {
     /// Names that no configured rule may have.
     pub const NAMES: [&str; 4] = [Self::LOGS, Self::TEMP, Self::VERSIONS, Self::CHECKOUTS];
 
-    /// Each rule that is in force, by its name and age.
+    /// Each enabled rule, by its name and age.
     pub fn in_force(&self) -> impl Iterator<Item = (&'static str, Duration)> {
         let all = [
             (Self::LOGS, self.logs),
@@ -250,7 +250,7 @@ impl Retention {
     }
 }
 
-/// A measure in JSON. What was not measured is null; `complete` is false when `bytes` and `files` are lower bounds.
+/// A measure in JSON. Unmeasured values are null; `complete` is false if `bytes` and `files` are lower bounds.
 #[derive(Serialize, JsonSchema)]
 struct MeasureFields {
     bytes: Option<u64>,
@@ -258,7 +258,7 @@ struct MeasureFields {
     #[serde(with = "as_json::OptionalTime")]
     newest: Option<SystemTime>,
     complete: bool,
-    /// When it was measured, where that is remembered from an earlier look.
+    /// When it was measured, if the size is from an earlier look.
     #[serde(skip_serializing_if = "Option::is_none", with = "as_json::OptionalTime")]
     measured: Option<SystemTime>,
 }

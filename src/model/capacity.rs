@@ -8,14 +8,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Everything that was found, as of one moment. What could not be read is not there.
+/// All limits at one moment. Values that could not be read are absent.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CapacityFacts {
     /// Open files of the whole host against `fs.file-max`: beyond it open(2) fails with ENFILE.
     pub files: Option<Share>,
     /// Processes and threads of the whole host against the smaller of `kernel.pid_max` and `kernel.threads-max`.
     pub tasks: Option<Share>,
-    /// Memory that is not available (`MemTotal - MemAvailable`), in bytes.
+    /// Unavailable memory (`MemTotal - MemAvailable`) of all memory, in bytes.
     pub memory: Option<Share>,
     /// Swap in use, in bytes; none where there is no swap.
     pub swap: Option<Share>,
@@ -25,23 +25,23 @@ pub struct CapacityFacts {
     pub groups: Vec<RunnerGroup>,
     /// Files without a name that processes still hold open, on the filesystems of work directories.
     pub deleted: Vec<DeletedFile>,
-    /// Files of the journal, where they lie and how large they are.
+    /// The directories of journal files, with their sizes in bytes.
     pub journals: Vec<(PathBuf, u64)>,
     /// Image and container storage.
     pub stores: Vec<ContainerStore>,
 }
 
-/// So much of so much.
+/// A used part of a total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
     /// In use.
     pub used: u64,
-    /// All there is.
+    /// The total.
     pub of: u64,
 }
 
 impl Share {
-    /// Between 0 and 1, and above where a limit was lowered below its use.
+    /// Used part of the total, from 0 to 1; larger if the limit was lowered below the use.
     pub fn ratio(self) -> f64 {
         if self.of == 0 { 0.0 } else { self.used as f64 / self.of as f64 }
     }
@@ -54,7 +54,7 @@ pub struct Stall {
     pub resource: &'static str,
     /// At least one task waited.
     pub some: f64,
-    /// All tasks waited: nothing was done.
+    /// All tasks waited.
     pub full: f64,
 }
 
@@ -65,22 +65,22 @@ pub struct RunnerGroup {
     pub runner: String,
     /// The group, below its hierarchy's root.
     pub group: String,
-    /// Memory now against the group's own limit; `of` is 0 where it has none.
+    /// Memory in use, of the group's own limit; `of` is 0 if it has none.
     #[serde(flatten, with = "Memory")]
     pub memory: Option<Share>,
-    /// The most memory that it ever had, in bytes (Linux 5.19 with cgroup v2).
+    /// The maximum of its memory so far, in bytes (Linux 5.19 with cgroup v2).
     #[serde(rename = "memory_peak_bytes")]
     pub memory_peak: Option<u64>,
-    /// How often a process in it was killed for memory since the group was made.
+    /// The number of its processes that were killed for lack of memory since the group was created.
     pub oom_kills: Option<u64>,
-    /// Tasks now against the group's own limit; `of` is 0 where it has none.
+    /// Tasks now, of the group's own limit; `of` is 0 if it has none.
     #[serde(flatten, with = "Tasks")]
     pub tasks: Option<Share>,
-    /// How often a fork was refused by that limit.
+    /// The number of forks that this limit has refused.
     pub forks_refused: Option<u64>,
 }
 
-/// A file that has no name any more and still takes space.
+/// A deleted file that still uses space.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeletedFile {
     /// One process that holds it.
@@ -100,55 +100,55 @@ pub struct DeletedFile {
 pub struct ContainerStore {
     /// `docker`, `podman` or `containerd`.
     pub engine: &'static str,
-    /// Its data root, as it says.
+    /// Its data root, as the engine reports it.
     pub root: PathBuf,
-    /// What it says it takes, in bytes.
+    /// The bytes that it uses, as the engine reports them.
     pub bytes: u64,
-    /// What it says nobody uses, in bytes; `None` when it does not say.
+    /// The unused bytes, as the engine reports them; `None` if it does not.
     pub reclaimable: Option<u64>,
 }
 
 /// The facts, judged.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Capacity {
-    /// One sentence: which limit is the real one.
+    /// One sentence: the limit that is reached first.
     pub verdict: String,
-    /// What can run out, the nearest to its end first.
+    /// The limits, the nearest first.
     pub limits: Vec<Limit>,
-    /// What takes space and is no cache, the largest first.
+    /// Other users of space than caches, the largest first.
     pub holdings: Vec<Holding>,
     /// The runners' control groups, as they were read.
     pub groups: Vec<RunnerGroup>,
 }
 
-/// Something that can run out.
+/// A limited resource.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Limit {
-    /// A name that stays: `bytes inodes files tasks memory swap stall-cpu stall-memory stall-io group-memory group-oom group-tasks`.
+    /// Its stable name: `bytes inodes files tasks memory swap stall-cpu stall-memory stall-io group-memory group-oom group-tasks`.
     pub resource: &'static str,
-    /// Of what: a mount point, a runner; none for the host itself.
+    /// A mount point or a runner; none for the host itself.
     pub subject: Option<String>,
     /// Between 0 and 1.
     #[serde(rename = "used_ratio", with = "Ratio")]
     pub ratio: f64,
-    /// How bad it is.
+    /// Its level.
     pub level: Level,
-    /// Which limit it is and how it shows, in one sentence.
+    /// The limit and its symptom, in one sentence.
     pub said: String,
     /// What to do about it.
     pub advice: &'static str,
 }
 
-/// Something that takes space and that no cache rule speaks of.
+/// A user of space that no cache rule covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Holding {
-    /// A name that stays: `deleted-files containers journal reserved`.
+    /// Its stable name: `deleted-files containers journal reserved`.
     pub kind: &'static str,
-    /// Who or where: a process, an engine, a directory, a mount point.
+    /// A process, an engine, a directory or a mount point.
     pub subject: String,
     /// Bytes.
     pub bytes: u64,
-    /// Bytes of it that nobody uses; `None` where that cannot be told.
+    /// Unused bytes of it; `None` if unknown.
     #[serde(rename = "reclaimable_bytes")]
     pub reclaimable: Option<u64>,
     /// Whether it is enough to matter.
@@ -160,7 +160,7 @@ pub struct Holding {
     pub advice: String,
 }
 
-/// A share of memory in JSON. A limit that is null is none.
+/// A share of memory in JSON. The limit is null if there is none.
 #[derive(Serialize, JsonSchema)]
 struct MemoryFields {
     memory_bytes: Option<u64>,
@@ -175,7 +175,7 @@ struct TaskFields {
 }
 
 adapters! {
-    /// A ratio: four digits, since more would only differ from one look to the next.
+    /// A ratio with four digits: further digits would differ between any two looks.
     Ratio: f64 => f64, |ratio| (ratio * 1e4).round() / 1e4;
     /// A share of memory.
     Memory: Option<Share> => MemoryFields, |share| {

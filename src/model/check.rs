@@ -5,16 +5,16 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use strum::IntoStaticStr;
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Check {
-    /// What: a name that stays, and after a colon which one of several.
+    /// Its stable name, with a colon and the checked object if there are several.
     pub id: String,
-    /// How it is.
+    /// Its state.
     pub state: CheckState,
-    /// What was seen.
+    /// The observation.
     pub detail: String,
-    /// What to do about it; none when there is nothing to be done.
+    /// The fix; none if nothing has to be done.
     pub fix: Option<String>,
 }
 
@@ -35,18 +35,18 @@ impl Check {
     }
 }
 
-/// Findings that one and the same deed puts right.
+/// Findings with the same fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remedy<'c> {
-    /// What is to be done.
+    /// The fix.
     pub fix: String,
-    /// How the worst of them is.
+    /// The worst of their states.
     pub state: CheckState,
     /// The findings, in their order.
     pub checks: Vec<&'c Check>,
 }
 
-/// What is wrong, by its fix: the worst first, and of those what others depend on, as the checks stand in that order.
+/// The findings, grouped by their fix: the worst first, and equal ones in the order of the checks, in which prerequisites come first.
 pub fn by_fix(checks: &[Check]) -> Vec<Remedy<'_>> {
     let mut remedies: Vec<Remedy<'_>> = Vec::new();
     for check in checks {
@@ -77,7 +77,7 @@ fn is_restart(fix: &str) -> bool {
     fix.starts_with("systemctl restart actions.runner.") || fix == RESTART_BY_HAND
 }
 
-/// What is to be done with a Listener that has no unit.
+/// The fix for a Listener without a unit.
 pub const RESTART_BY_HAND: &str = "restart its Listener when it is idle";
 
 /// Green, yellow or red.

@@ -10,48 +10,48 @@ use std::time::{Duration, SystemTime};
 /// `[dedupe]`, validated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DedupeRule {
-    /// Whether it is done at all.
+    /// Whether it is enabled.
     pub enabled: bool,
-    /// Bytes that one sweep finds equal and has shared at most.
+    /// The maximum of bytes that one sweep shares.
     pub max_bytes: u64,
-    /// How long one sweep takes for it.
+    /// The time limit of one sweep.
     pub time_limit: Duration,
 }
 
 /// A cache of an idle runner.
 #[derive(Debug, Clone)]
 pub struct DedupeCache {
-    /// Whose.
+    /// Its runner.
     pub runner: Runner,
-    /// Which.
+    /// The cache.
     pub cache: Cache,
-    /// Where.
+    /// Its filesystem.
     pub filesystem: FilesystemId,
 }
 
 /// Two files that may be equal: of the same repository, name and size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DedupePair {
-    /// The cache whose blocks stay, by its place among the caches.
+    /// The index of the cache whose blocks are kept.
     pub source: usize,
-    /// The one that shares them.
+    /// The index of the cache that shares them.
     pub target: usize,
-    /// The file, below both.
+    /// The file's path, relative to both caches.
     pub below: PathBuf,
     /// Its bytes.
     pub bytes: u64,
 }
 
-/// What came of it in one sweep, or would.
+/// The result of one sweep, or its preview.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DedupeReport {
     /// Whether nothing was done.
     pub dry_run: bool,
     /// Pairs of files of one repository, name and size.
     pub pairs: u64,
-    /// Their bytes, each file's second copies.
+    /// The bytes of each pair's second file.
     pub pair_bytes: u64,
-    /// Pairs that lay on the same blocks already.
+    /// Pairs that shared their blocks already.
     pub already: u64,
     /// Their bytes.
     pub already_bytes: u64,
@@ -63,7 +63,7 @@ pub struct DedupeReport {
     pub differing: u64,
     /// Pairs that could not be compared: changed since, or refused.
     pub failed: u64,
-    /// Bytes that their filesystems have gained, as measured.
+    /// The measured increase of free bytes on their filesystems.
     pub freed_bytes: u64,
     /// How long it took.
     #[serde(rename = "duration_seconds", with = "as_json::Seconds")]
@@ -73,7 +73,7 @@ pub struct DedupeReport {
     pub ended: Option<String>,
 }
 
-/// What the last sweep found and did, as it is kept for `status`.
+/// The result of the last sweep, recorded for `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DedupeRecord {
     /// When it ended.
@@ -81,11 +81,11 @@ pub struct DedupeRecord {
     pub time: SystemTime,
     /// Bytes of second copies by repository, name and size.
     pub pair_bytes: u64,
-    /// Bytes of them that lie on the disk once.
+    /// Those of them that are stored once.
     pub sharing_bytes: u64,
-    /// Those that it added.
+    /// Those that this sweep added.
     pub shared_bytes: u64,
-    /// Bytes that came free.
+    /// Freed bytes.
     pub freed_bytes: u64,
     /// Why it ended before it was done, or why nothing can be shared.
     pub ended: Option<String>,

@@ -21,7 +21,7 @@ pub enum EvidenceKind {
     Lease,
     /// A process with its cwd, root, executable, a mapping or an open file inside.
     ProcessInside,
-    /// A mount of the work directory, or of a part of it, in any mount namespace.
+    /// A mount of the work directory or a part of it, in any mount namespace.
     MountInside,
     /// Cargo's lock on a profile directory is held.
     BuildLock,
@@ -56,14 +56,14 @@ impl fmt::Display for EvidenceKind {
     }
 }
 
-/// What a piece of evidence says.
+/// The meaning of a piece of evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Weight {
     /// It is in use.
     InUse,
     /// It could not be examined; this protects as much as [`Weight::InUse`].
     CannotTell,
-    /// Nobody uses it, but it must not be claimed all the same (recent content, unguarded).
+    /// It is not in use, but must not be claimed (recent content, unguarded).
     Forbids,
 }
 
@@ -74,12 +74,12 @@ named!(EvidenceKind, Liveness);
 pub struct Evidence {
     /// What kind.
     pub kind: EvidenceKind,
-    /// For people: who, which pid, which file, how old. May hold names from disk: escape before printing.
+    /// Text for people: user, pid, file, age. May contain names from disk: escape before printing.
     pub detail: String,
-    /// The one directory it speaks of; `None` = all of the runner's work directory.
+    /// The directory that it concerns; `None`: the whole work directory of the runner.
     #[serde(flatten, with = "as_json::Within")]
     pub within: Option<PathBuf>,
-    /// What it says.
+    /// Its meaning.
     #[serde(skip)]
     pub weight: Weight,
 }
@@ -96,21 +96,21 @@ impl Evidence {
     }
 }
 
-/// The piece that says most: use before doubt before prohibition, and among equals in the order of the kinds.
+/// The strongest piece: use, then doubt, then prohibition; equal ones in the order of their kinds.
 pub fn strongest(evidence: &[Evidence]) -> Option<&Evidence> {
     evidence.iter().min_by_key(|e| (e.weight, e.kind))
 }
 
-/// What the evidence adds up to.
+/// The state of a runner that follows from the evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
 #[must_use]
 #[strum(serialize_all = "kebab-case")]
 pub enum Liveness {
-    /// Provably nobody uses it.
+    /// It is provably not in use.
     Idle,
-    /// Somebody does.
+    /// It is in use.
     Busy,
-    /// It cannot be told, which protects as `Busy` does.
+    /// Its use cannot be determined; this protects as `Busy` does.
     Unknown,
 }
 
@@ -130,8 +130,8 @@ impl fmt::Display for Liveness {
 /// Whether the observer sees every process of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Visibility {
-    /// It does.
+    /// It sees every process.
     Complete,
-    /// It does not; each reason in words for people.
+    /// It does not; the reasons, as text for people.
     Partial(Vec<String>),
 }

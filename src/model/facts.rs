@@ -7,20 +7,20 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-/// Everything that one look at the host found.
+/// The results of one look at the host.
 #[derive(Debug, Clone)]
 pub struct HostFacts {
     /// The wall clock at the time of the look; ages are counted from here.
     pub now: SystemTime,
     /// The runners, in the order of discovery.
     pub runners: Vec<RunnerFacts>,
-    /// Caches outside of work directories, each by itself.
+    /// Caches outside of work directories.
     pub declared: Vec<DeclaredFacts>,
-    /// The process table's part. Its runner indices are those of `runners`.
+    /// The results from the process table. Its runner indices are those of `runners`.
     pub processes: ProcessFacts,
     /// Every lease that was found.
     pub leases: Vec<LeaseSeen>,
-    /// By what it shows later whether a job has begun or ended since processes were looked at.
+    /// The state of the lease directory when processes were looked at, to detect later whether a job has begun or ended since.
     pub turn: JobsTurn,
     /// The filesystems that hold work directories.
     pub filesystems: Vec<Filesystem>,
@@ -32,7 +32,7 @@ pub struct HostFacts {
 
 #[cfg(any(test, fuzzing))]
 impl HostFacts {
-    /// For tests and fuzzers: these runners on a host where every process is seen and none is at work.
+    /// For tests and fuzzers: these runners on a host where every process is visible and no Worker runs.
     pub(crate) fn quiet(now: SystemTime, runners: Vec<RunnerFacts>) -> Self {
         let processes = ProcessFacts {
             visibility: Visibility::Complete,
@@ -58,11 +58,11 @@ impl HostFacts {
     }
 }
 
-/// What was found out about one cache outside of work directories. To the process table's part it is the runner after those
-/// of `runners`, in this order.
+/// The facts about one cache outside of work directories. In the results from the process table its index follows those of `runners`, in
+/// this order.
 #[derive(Debug, Clone)]
 pub struct DeclaredFacts {
-    /// The directory that it is claimed from, as a runner with this one cache.
+    /// A runner that represents the directory from which it is claimed, with this one cache.
     pub stand_in: RunnerFacts,
     /// The runners that may use it.
     pub users: Vec<usize>,
@@ -75,26 +75,26 @@ impl DeclaredFacts {
     }
 }
 
-/// What was found out about one runner.
+/// The facts about one runner.
 #[derive(Debug, Clone)]
 pub struct RunnerFacts {
     /// The runner.
     pub runner: Runner,
-    /// Whether its jobs pass through our hook.
+    /// Whether its jobs run our hook.
     pub guarded: Guarded,
-    /// Where it may be in use by hosts that are not seen from here, for people.
+    /// The filesystem on which other hosts may use it unseen, as text for people.
     pub other_hosts: Option<String>,
-    /// What its Listener's log says.
+    /// The state of jobs in its Listener's log.
     pub received: JobReceived,
-    /// What could go, by the rules alone.
+    /// The caches that match a rule.
     pub caches: Vec<Cache>,
     /// Locks of others on those caches, and locks that could not be tried.
     pub locks: Vec<ForeignLock>,
-    /// Trees that an earlier run claimed in their own place and did not get to delete; relative to the work directory.
+    /// Trees that an earlier run claimed in place and did not delete, relative to the work directory.
     pub leftovers: Vec<PathBuf>,
 }
 
-/// What a Listener's log says of a job that has no Worker yet.
+/// Whether a Listener's log shows a job that has no Worker yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobReceived {
     /// No job is open, or there is no log.
@@ -103,7 +103,7 @@ pub enum JobReceived {
     Pending {
         /// The log's line. Holds a job's name: escape before printing.
         detail: String,
-        /// When, as the line says.
+        /// The time of that line.
         at: Option<SystemTime>,
         /// When the log was last written to, or otherwise changed.
         written: Option<SystemTime>,
@@ -119,13 +119,13 @@ pub struct ForeignLock {
     pub cache: PathBuf,
     /// Build or directory.
     pub kind: LockKind,
-    /// Held, or not to be told.
+    /// Whether it is held.
     pub state: LockState,
     /// The file or directory that is locked.
     pub file: PathBuf,
 }
 
-/// The kinds of locks by which others say "in use".
+/// The kinds of locks by which other programs mark a directory as in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockKind {
     /// Cargo's, on a profile directory.
@@ -137,19 +137,19 @@ pub enum LockKind {
 /// Whether it is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockState {
-    /// Somebody holds it.
+    /// A process holds it.
     Held,
     /// It could not be tried; the system's error.
     CannotTell(String),
 }
 
-/// What changes with every job that begins or ends: which leases there are, and when one last came or went. The times of files are as
-/// coarse as a clock's tick, so that two changes may have one time: then it is the names that differ.
+/// A value that changes with every job that begins or ends: the names of all leases, and the time of the last change of their directory.
+/// File times have the resolution of a clock tick, so two changes may have the same time; then the names differ.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JobsTurn(pub Option<(SystemTime, Vec<OsString>)>);
 
 impl JobsTurn {
-    /// Whether certainly no job has begun or ended between the two.
+    /// Whether it is certain that no job has begun or ended in between.
     pub fn is_still(&self, later: &Self) -> bool {
         self.0.is_some() && self == later
     }
@@ -160,11 +160,11 @@ impl JobsTurn {
 pub struct LeaseSeen {
     /// The file's name in the lease directory.
     pub file: String,
-    /// Who wrote it, as the filesystem knows.
+    /// The file's owner.
     pub owner: Uid,
-    /// The root it speaks of: by its content, else by its name.
+    /// The root of its runner, by its content or otherwise by its name.
     pub root: Option<FileId>,
-    /// Its content, when it could be read.
+    /// Its content, if it could be parsed.
     pub lease: Option<Lease>,
     /// Whether it is valid.
     pub state: LeaseState,
@@ -173,10 +173,10 @@ pub struct LeaseSeen {
 /// Whether a lease's Worker lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseState {
-    /// It does.
+    /// The Worker lives.
     Live,
-    /// It does not: another boot, another process, or none.
+    /// The Worker is dead: another boot, another process, or none.
     Dead,
-    /// It cannot be told, which protects.
+    /// Unknown, which protects.
     CannotTell(String),
 }

@@ -5,7 +5,7 @@ use crate::as_json::named;
 use std::path::PathBuf;
 use strum::IntoStaticStr;
 
-/// Usage of one filesystem as `fstatvfs` on a handle inside it tells it.
+/// Usage of one filesystem, from `fstatvfs` on a handle inside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filesystem {
     /// Which.
@@ -25,11 +25,11 @@ pub struct Usage {
     pub total_bytes: u64,
     /// Bytes in use (`f_blocks - f_bfree`).
     pub used_bytes: u64,
-    /// Bytes an unprivileged process can still take (`f_bavail`).
+    /// Bytes that an unprivileged process can still use (`f_bavail`).
     pub available_bytes: u64,
     /// Inodes in all; 0 where the filesystem does not count them (btrfs).
     pub inodes_total: u64,
-    /// Inodes an unprivileged process can still take (`f_favail`).
+    /// Inodes that an unprivileged process can still use (`f_favail`).
     pub inodes_free: u64,
 }
 
@@ -55,7 +55,7 @@ impl Usage {
     }
 }
 
-/// How bad it is.
+/// The level of pressure on a filesystem or of another limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Level {

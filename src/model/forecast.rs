@@ -17,7 +17,7 @@ pub enum Forecasting {
     Off,
 }
 
-/// What an expectation rests on, the best first.
+/// The basis of an estimate, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Basis {
@@ -27,7 +27,7 @@ pub enum Basis {
     Repository,
     /// Other jobs of the host.
     Host,
-    /// Nothing: the configured size.
+    /// No data: the configured size.
     Unknown,
 }
 
@@ -38,74 +38,74 @@ impl Basis {
     }
 }
 
-/// What a started-hook expects its job to take: it stands in the job's lease.
+/// The space that a started-hook expects its job to use, recorded in the job's lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reservation {
-    /// What its repository is expected to hold on its runner at the job's end, in bytes.
+    /// The expected size of its repository on its runner at the job's end, in bytes.
     pub bytes: u64,
     /// The standard deviation of that, in bytes.
     pub deviation: u64,
-    /// What it rests on.
+    /// The basis of the estimate.
     pub basis: Basis,
-    /// The directory below the work directory that the job uses, as far as its environment can be believed.
+    /// The job's directory below the work directory, according to its environment.
     pub directory: Option<PathBuf>,
 }
 
-/// Bytes that have to be available so that live jobs end well.
+/// Bytes that have to be available for live jobs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Room {
-    /// What suffices in 95 of 100 cases.
+    /// Enough in 95 of 100 cases.
     pub need: u64,
-    /// What is expected.
+    /// The expected value.
     pub expected: u64,
 }
 
-/// One live job's part.
+/// The forecast for one live job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct JobForecast {
     /// Its runner's name.
     pub runner: String,
-    /// Which.
+    /// The job.
     #[serde(flatten)]
     pub job: Job,
-    /// What its repository is expected to hold at its end.
+    /// The expected size of its repository at its end.
     pub reserved_bytes: u64,
-    /// What it holds now.
+    /// The present size of its repository.
     pub realised_bytes: u64,
-    /// What it is expected to add.
+    /// The expected growth.
     pub expected_bytes: u64,
-    /// What that rests on.
+    /// The basis of the estimate.
     pub basis: Basis,
-    /// What its lease says instead, where that is more than is believed of one job.
+    /// The value in its lease, if it exceeds the limit for one job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claimed_bytes: Option<u64>,
 }
 
-/// What is expected of one filesystem with work directories.
+/// The forecast for one filesystem with work directories.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DiskForecast {
-    /// Which, and how full it is.
+    /// The filesystem and its usage.
     pub filesystem: Filesystem,
-    /// What has to be available.
+    /// The bytes that have to be available.
     pub room: Room,
-    /// Its live jobs, those first that are expected to add the most.
+    /// Its live jobs, in the order of their expected growth, the largest first.
     pub jobs: Vec<JobForecast>,
-    /// How fast it fills, where that is known.
+    /// How fast it fills, if known.
     pub trend: Option<Trend>,
 }
 
 impl DiskForecast {
-    /// What live jobs are expected to hold at their ends.
+    /// The expected size of all live jobs at their ends.
     pub fn reserved_bytes(&self) -> u64 {
         self.jobs.iter().fold(0, |sum, job| sum.saturating_add(job.reserved_bytes))
     }
 
-    /// What they hold now.
+    /// Their present size.
     pub fn realised_bytes(&self) -> u64 {
         self.jobs.iter().fold(0, |sum, job| sum.saturating_add(job.realised_bytes))
     }
 
-    /// What has to be available and is not.
+    /// The bytes that have to be available and are not.
     pub fn lacking_bytes(&self) -> u64 {
         self.room.need.saturating_sub(self.filesystem.usage.available_bytes)
     }

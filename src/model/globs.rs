@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// Globs of so many bytes together compile whatever they say: no compiled form of them comes near the bound.
+/// Globs of at most this many bytes in total always compile: their compiled form stays far below globset's limit.
 const SHORT: usize = 4096;
 
 /// A glob over absolute paths.
@@ -21,7 +21,7 @@ pub struct PathGlob {
 pub enum GlobPart {
     /// This name and no other.
     Named(OsString),
-    /// What matches this.
+    /// A pattern.
     Wild(Pattern),
 }
 
@@ -33,7 +33,7 @@ impl PathGlob {
         require_literal_leading_dot: true,
     };
 
-    /// The glob that matches this path alone. What is not UTF-8 in it matches nothing.
+    /// A glob that matches this path only. A component that is not UTF-8 matches nothing.
     pub fn literal(path: &Path) -> Self {
         Self::parse(&Pattern::escape(&path.to_string_lossy())).expect("an escaped path is a glob")
     }
@@ -79,7 +79,7 @@ impl GlobPart {
 #[derive(Debug, Clone, Default)]
 pub struct DirGlobs {
     globs: Vec<Glob>,
-    /// Compiled when it is first asked: that costs system calls, and most hooks never ask.
+    /// Compiled at the first use: compiling makes system calls, and most hooks never use it.
     set: OnceLock<GlobSet>,
 }
 

@@ -11,33 +11,33 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 use strum::IntoStaticStr;
 
-/// What can be wrong with a part of a work directory.
+/// The kinds of defects in a work directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum FindingKind {
-    /// Belongs to another user than the runner's, as what container jobs leave does.
+    /// It belongs to another user than the runner's, for example because a container job left it.
     ForeignOwner,
     /// A directory that its owner cannot list, enter or change: nothing in it can be deleted.
     LockedDirectory,
     /// A lock file of git's, older than the idle floor, that no process holds.
     StaleLock,
-    /// Foreign, and with a second name that may lie outside the work directory.
+    /// Of another user, with a second name that may be outside the work directory.
     HardLinked,
-    /// Foreign, and a device, a socket, a FIFO or a set-uid program: never given to anybody.
+    /// Of another user, and a device, a socket, a FIFO or a set-uid program: its owner is never changed.
     #[strum(serialize = "special-file")]
     Special,
-    /// The checkout was begun and not brought to its end.
+    /// An unfinished checkout.
     #[strum(serialize = "interrupted-checkout")]
     Interrupted,
     /// Git finds objects missing or broken.
     BrokenGit,
-    /// An object or a pack of git's that is empty or no such file at all: the next fetch can fail by it.
+    /// An object or pack of git that is empty or has another format: the next fetch can fail because of it.
     DamagedObject,
-    /// Part of a transfer that was broken off: `tmp_pack_*`, LFS's `incomplete`. It takes space and harms nothing.
+    /// Part of an interrupted transfer: `tmp_pack_*`, `incomplete` of LFS. It uses space and is harmless.
     UnfinishedTransfer,
-    /// A file without its owner's write bit. Git's own objects are so by nature and are not counted.
+    /// A file without its owner's write bit. Git's objects are always read-only and do not count.
     ReadOnlyFile,
-    /// No repository of the runner's is checked out here any more.
+    /// The directory of a repository that the runner no longer has.
     Abandoned,
     /// Another filesystem is mounted here: kept, and not examined.
     Mount,
@@ -52,15 +52,15 @@ impl FindingKind {
     }
 }
 
-/// What findings of one kind ask for.
+/// What a finding requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Severity {
-    /// Worth knowing; no checkout fails by it.
+    /// Information; no checkout fails because of it.
     Note,
-    /// Owner, mode or a lock file: can be put right in place.
+    /// Owner, mode or a lock file: it can be repaired in place.
     Repairable,
-    /// Cannot: only a fresh clone helps.
+    /// It needs a fresh clone.
     Replace,
 }
 
@@ -71,15 +71,15 @@ impl Severity {
     }
 }
 
-/// What the findings about one part of a work directory add up to.
+/// The condition of one part of a work directory, from all its findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum AreaCondition {
-    /// Nothing that a checkout would fail by.
+    /// No finding that makes a checkout fail.
     Clean,
-    /// `remediate --mode chown` or `unlock` puts it right.
+    /// `remediate --mode chown` or `unlock` repairs it.
     Repairable,
-    /// `remediate --mode reset` lets the next job clone afresh.
+    /// It needs `remediate --mode reset`, after which the next job makes a fresh clone.
     Replace,
 }
 
@@ -93,29 +93,29 @@ impl AreaCondition {
 /// Findings of one kind about one part of a work directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
-    /// Which.
+    /// The kind of defect.
     pub kind: FindingKind,
-    /// What they ask for.
+    /// What they require.
     pub severity: Severity,
     /// How many entries.
     pub count: u64,
     /// A few of them, relative to the work directory.
     #[serde(with = "as_json::Paths")]
     pub examples: Vec<PathBuf>,
-    /// More, in words. May hold names from disk: escape before printing.
+    /// Details as text. May contain names from disk: escape before printing.
     pub detail: String,
 }
 
-/// One entry with something wrong, as it was when it was seen: a repair compares again.
+/// One defective entry, as observed. A repair compares it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defect {
     /// Relative to the work directory.
     pub below: PathBuf,
-    /// What is wrong.
+    /// The kind of defect.
     pub kind: FindingKind,
     /// Its identity.
     pub id: FileId,
-    /// Whose it is.
+    /// Its owner.
     pub owner: Uid,
     /// Type and permission bits.
     pub mode: u32,
@@ -126,20 +126,20 @@ pub struct Defect {
 /// A directory directly in a work directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AreaKind {
-    /// A repository's: `_work/<this>/<checkout>`.
+    /// The directory of a repository: `_work/<this>/<checkout>`.
     Repository,
-    /// One of the runner's own: `_actions`, `_temp`, `_tool` and the like.
+    /// A directory of the runner itself: `_actions`, `_temp`, `_tool` and similar.
     RunnersOwn,
 }
 
-/// Whose a git directory is.
+/// The kinds of git directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GitKind {
     /// The repository's own checkout: `_work/x/x/.git`.
     Checkout,
-    /// Another one below it: a checkout into a path, a clone that a job made.
+    /// A clone below it: a checkout into a path, or a clone that a job made.
     Nested,
-    /// A submodule's, `.git/modules/x`: a checkout's own is made from it.
+    /// A submodule's, `.git/modules/x`.
     Module,
 }
 
@@ -148,26 +148,26 @@ pub enum GitKind {
 pub struct GitDir {
     /// Relative to the work directory.
     pub below: PathBuf,
-    /// Whose.
+    /// Its kind.
     pub kind: GitKind,
 }
 
-/// What a walk over one area saw.
+/// The result of a walk over one area.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AreaScan {
     /// Entries looked at.
     pub entries: u64,
     /// How many of each kind.
     pub counts: BTreeMap<FindingKind, u64>,
-    /// Those entries, at most a bounded number; parents before what is in them.
+    /// Those entries, a bounded number of them, parents before their content.
     pub defects: Vec<Defect>,
-    /// More, in words, by kind.
+    /// Details as text, by kind.
     pub details: BTreeMap<FindingKind, String>,
     /// Git directories, relative to the work directory.
     pub gits: Vec<GitDir>,
-    /// There are more of those.
+    /// Whether there are more git directories.
     pub has_more_gits: bool,
-    /// Whether the walk came to its end.
+    /// Whether the walk was completed.
     pub is_whole: bool,
 }
 
@@ -180,19 +180,19 @@ pub struct AreaAudit {
     /// Absolute, for display.
     #[serde(flatten, with = "as_json::AtPath")]
     pub path: PathBuf,
-    /// Whose.
+    /// Its kind.
     #[serde(skip)]
     pub kind: AreaKind,
     /// The verdict.
     pub verdict: AreaCondition,
-    /// How it is best put right; `None` when nothing is to be done, or can be.
+    /// The recommended repair; `None` if none is needed or possible.
     pub mode: Option<RemediateMode>,
-    /// Whether all of it was seen.
+    /// Whether it was examined completely.
     #[serde(rename = "whole")]
     pub is_whole: bool,
-    /// What it rests on, the gravest first.
+    /// The findings behind the verdict, the gravest first.
     pub findings: Vec<Finding>,
-    /// What could not be judged, in words.
+    /// Parts that could not be judged, as text.
     pub notes: Vec<String>,
 }
 
@@ -221,9 +221,9 @@ impl LeftoverKind {
 /// One leftover.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Leftover {
-    /// Of which kind.
+    /// Its kind.
     pub kind: LeftoverKind,
-    /// Where.
+    /// Its path.
     #[serde(flatten, with = "as_json::AtPath")]
     pub path: PathBuf,
     /// Its newest entry.
@@ -231,14 +231,14 @@ pub struct Leftover {
     pub newest: SystemTime,
 }
 
-/// What an audit found out about one runner.
+/// The audit of one runner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunnerAudit {
     /// The runner.
     pub runner: Runner,
     /// Whether it is in use.
     pub state: Liveness,
-    /// Why nothing was examined, if nothing was: a job changes its tree while it is looked at.
+    /// Why nothing was examined, if so: a job changes its tree during the examination.
     pub skipped: Option<String>,
     /// The areas of its work directory.
     pub areas: Vec<AreaAudit>,
@@ -260,44 +260,44 @@ pub struct AuditReport {
 }
 
 impl AuditReport {
-    /// More than one repository is contaminated: what did it works on this host, not in one repository.
+    /// Whether more than one repository is contaminated: the cause is then on this host and not in one repository.
     pub fn is_wider_incident(&self) -> bool {
         self.contaminated > 1
     }
 }
 
-/// How a repository is put right.
+/// How a repository is repaired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum RemediateMode {
-    /// Owner's permission bits are given back, stale lock files taken away.
+    /// The owner's permission bits are restored, and stale lock files removed.
     Unlock,
-    /// Foreign entries are given back to the runner's user.
+    /// Entries of other users get the runner's user as their owner.
     Chown,
-    /// All of it is moved to trash: the next job clones afresh.
+    /// The whole repository is moved to trash, and the next job makes a fresh clone.
     Reset,
 }
 
 impl RemediateMode {
-    /// The word for the command line and JSON.
+    /// The name for the command line and JSON.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// What became of one entry.
+/// The result for one entry.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Repaired {
     /// A preview: it would be changed.
     Planned,
-    /// It is as it should be.
+    /// It was changed.
     Done,
-    /// It is no longer what was seen: left alone.
+    /// It differs from the observation and was not changed.
     Changed(String),
-    /// It must not be changed; why.
+    /// It must not be changed; the reason.
     Refused(String),
-    /// The system refused; its error.
+    /// The error of the system.
     Failed(String),
 }
 
@@ -307,7 +307,7 @@ impl Repaired {
         self.into()
     }
 
-    /// Why it was not done.
+    /// Why it was not changed.
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Planned | Self::Done => None,
@@ -316,16 +316,16 @@ impl Repaired {
     }
 }
 
-/// One entry and what became of it.
+/// One entry and the result for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Change {
     /// Relative to the work directory.
     #[serde(flatten, with = "as_json::AtPath")]
     pub below: PathBuf,
-    /// What is or was to be done, in words: `owner 0 -> 1001`, `mode 0555 -> 0755`.
+    /// The change as text: `owner 0 -> 1001`, `mode 0555 -> 0755`.
     #[serde(rename = "change")]
     pub what: String,
-    /// What became of it.
+    /// The result.
     #[serde(flatten)]
     pub result: Repaired,
 }
@@ -335,7 +335,7 @@ pub struct Change {
 pub struct RepairReport {
     /// True when nothing was touched.
     pub dry_run: bool,
-    /// Whose.
+    /// Its runner.
     #[serde(with = "RunnerName")]
     pub runner: Runner,
     /// The area.
@@ -343,16 +343,16 @@ pub struct RepairReport {
     pub path: PathBuf,
     /// How.
     pub mode: RemediateMode,
-    /// How many were or would be changed.
+    /// The number of entries that were or would be changed.
     pub done: u64,
-    /// How many were not.
+    /// The number of entries that were not.
     pub undone: u64,
     /// Bytes that a reset moves to trash or has deleted.
     pub bytes: u64,
-    /// What speaks against touching it; then nothing was, or no more from then on.
+    /// The evidence against a repair. If there is any, nothing was changed, or nothing more after it appeared.
     #[serde(rename = "evidence")]
     pub objections: Vec<Evidence>,
-    /// Entries and what became of them; with many the first, those that were not done before the others.
+    /// The entries with their results, those that were not changed first; of many only the first.
     pub changes: Vec<Change>,
     /// For people.
     pub notes: Vec<String>,

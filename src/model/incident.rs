@@ -48,31 +48,31 @@ impl IncidentKind {
     }
 }
 
-/// An incident as it is now. Its words may hold names from disk: escaped already.
+/// A present incident. Its text may contain names from disk, which are escaped already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incident {
-    /// Of which kind.
+    /// Its kind.
     pub kind: IncidentKind,
     /// Which one of its kind: a mount point, the name of a `[[reap]]`; empty where there is only one.
     pub subject: String,
     /// The identity of the incident: it is reported again at once when this differs from the reported one.
     pub gist: String,
-    /// For how long it has to last before it is reported, in seconds.
+    /// The minimum duration before it is reported, in seconds.
     pub patience: u64,
-    /// What is the matter, in words.
+    /// The description.
     pub text: String,
-    /// The command with which to go on.
+    /// The command to run next.
     pub advice: &'static str,
 }
 
 /// A look at the host for incidents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IncidentLook {
-    /// What was found.
+    /// The incidents.
     pub incidents: Vec<Incident>,
-    /// The kinds that could not be looked for: that none was found says nothing.
+    /// The kinds that could not be examined: their absence means nothing.
     pub unseen: BTreeSet<IncidentKind>,
-    /// How many jobs were refused on this host until now.
+    /// The number of jobs refused on this host so far.
     pub jobs_refused: Option<u64>,
 }
 
@@ -85,7 +85,7 @@ pub enum News {
     New,
     /// It differs from the reported one.
     Changed,
-    /// It lasts.
+    /// It is ongoing.
     Still,
     /// It is over.
     Over,
@@ -101,7 +101,7 @@ impl News {
 /// A reported incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Telling {
-    /// Of which kind.
+    /// Its kind.
     pub kind: IncidentKind,
     /// Why now.
     pub news: News,
@@ -110,17 +110,17 @@ pub struct Telling {
     /// Since when it is known, in seconds since 1970.
     #[serde(with = "as_json::UnixTime")]
     pub since: u64,
-    /// In words.
+    /// The description.
     pub text: String,
-    /// The command with which to go on; empty when it is over.
+    /// The command to run next; empty if it is over.
     pub advice: String,
 }
 
-/// What is remembered of an incident. Times are seconds since 1970.
+/// The record of a reported incident. Times are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Remembered {
-    /// Of which kind.
+    /// Its kind.
     pub kind: IncidentKind,
     /// Which one.
     pub subject: String,
@@ -132,13 +132,13 @@ pub struct Remembered {
     pub gist: String,
 }
 
-/// All that is remembered.
+/// The records of all reported incidents.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Memory {
     /// When this was written.
     pub at: u64,
-    /// When the command was last run, whatever came of it.
+    /// When the command was last run, also if it failed.
     pub called: u64,
     /// How many jobs had been refused at the last report.
     pub jobs_refused: Option<u64>,

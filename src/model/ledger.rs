@@ -16,7 +16,7 @@ pub enum ActionKind {
     Begun,
     /// A run has ended.
     Ended,
-    /// A hook ran before or after a job; where no run is begun by it, it did nothing else.
+    /// A hook ran before or after a job. If it began no run, it did nothing else.
     Lease,
     /// A filesystem was found under pressure.
     Pressure,
@@ -26,9 +26,9 @@ pub enum ActionKind {
     Removed,
     /// A claimed cache was put back.
     Restored,
-    /// Owner or mode of entries was put right.
+    /// Owner or mode of entries was repaired.
     Repaired,
-    /// A cache was left alone.
+    /// A cache was kept.
     Kept,
     /// A leaked environment is gone.
     Reaped,
@@ -40,12 +40,12 @@ pub enum ActionKind {
     Refused,
     /// The host lock was not obtained.
     LockTimeout,
-    /// Something went wrong.
+    /// An error.
     Failed,
 }
 
 impl ActionKind {
-    /// The deed of an event's name.
+    /// The kind for an event's name.
     pub fn of_event(event: &str) -> Option<Self> {
         Some(match event {
             "run-begun" => Self::Begun,
@@ -67,7 +67,7 @@ impl ActionKind {
         })
     }
 
-    /// Whether a tree or an environment was moved or deleted by it, if only for a moment.
+    /// Whether it moved or deleted a tree or an environment, even temporarily.
     pub fn touches(self) -> bool {
         matches!(self, Self::Claimed | Self::Removed | Self::Restored | Self::Reaped | Self::Collected)
     }
@@ -95,7 +95,7 @@ impl JobPhase {
     }
 }
 
-/// Whose run, by its own account.
+/// The kind of run, as its entries state it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Scope {
@@ -134,7 +134,7 @@ impl Scope {
     }
 }
 
-/// A scope in JSON: an object, whether it is known or not.
+/// A scope in JSON: always an object, also if the scope is unknown.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct ScopeFields {
     kind: Option<&'static str>,
@@ -152,29 +152,29 @@ adapters! {
     Everybody: UserSpan => bool, |span| *span == UserSpan::Everybody;
 }
 
-/// What an event tells beside its kind, and an entry of the ledger beside its deed and its time. With [`FIELDS`] it is the one
-/// declaration of an event's fields: the journal, the ledger's files, the way back from both and `--json` follow from it.
+/// The fields of an event besides its kind, and of a ledger entry besides its kind and time. Together with [`FIELDS`] this is the only
+/// declaration of these fields: the journal, the ledger's files, the parsers of both and `--json` are derived from it.
 ///
-/// Read back, every field is its writer's claim, and may hold names from disk: escape before printing.
+/// A field that was read back is a claim of its writer, and may contain names from disk: escape before printing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Details {
-    /// Whose cache or job.
+    /// The runner of the cache or job.
     pub runner: Option<String>,
     /// The rule that declared the cache, or the entry of the reaper or of the stores.
     pub rule: Option<String>,
-    /// What it is about.
+    /// The path that it concerns.
     #[serde(flatten, with = "as_json::AtOptionalPath")]
     pub path: Option<PathBuf>,
-    /// Or which environment.
+    /// The environment that it concerns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
-    /// How much.
+    /// The amount in bytes.
     pub bytes: Option<u64>,
-    /// Why, as one of the reasons' names.
+    /// The name of the reason.
     pub reason: Option<String>,
-    /// On which evidence.
+    /// The evidence.
     pub evidence: Option<String>,
-    /// In words; escaped by its writer, if the writer is trusted.
+    /// The message. A trusted writer has escaped it.
     pub message: String,
     /// The job's repository.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,7 +188,7 @@ pub struct Details {
     /// Whether the job has begun or ended; in entries about leases.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<JobPhase>,
-    /// Whose run.
+    /// The kind of run.
     #[serde(with = "AnyScope")]
     pub scope: Option<Scope>,
     /// The run it belongs to; unique on the host together with the boot.
@@ -212,11 +212,11 @@ pub struct Field {
     pub name: &'static str,
     /// Its name in the journal.
     pub key: &'static str,
-    /// Whether it is in the ledger's files as well, among the fields that are absent where they do not apply.
+    /// Whether it is also in the ledger's files, among the fields that are left out if they do not apply.
     pub is_in_files: bool,
     /// The value to be written; absent if none.
     pub get: for<'d> fn(&'d Details) -> Option<Value<'d>>,
-    /// Puts in what is stored. `None` when that is nothing that we ever write.
+    /// Sets the field to the stored value. `None` if the guard never writes such a value.
     pub set: fn(&mut Details, &dyn Stored) -> Option<()>,
 }
 
@@ -233,7 +233,7 @@ pub enum Value<'d> {
     PathBytes(&'d Path),
 }
 
-/// Where fields are read from, by their names. The outer `None` is a value of a kind that we never write.
+/// A source of fields, by their names. The outer `None` is a value of a type that the guard never writes.
 pub trait Stored {
     /// A text.
     fn text(&self, name: &str) -> Option<Option<String>>;
@@ -330,11 +330,11 @@ named!(ActionKind, JobPhase, Source, Trust, PathRelation, RunEnd, PathVerdict);
 /// The content of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerRecord {
-    /// What was done.
+    /// The action.
     pub deed: ActionKind,
-    /// When: the journal's clock, or in a file the writer's.
+    /// The time by the clock of the journal, or in a file by that of the writer.
     pub time: SystemTime,
-    /// All else.
+    /// The other fields.
     pub details: Details,
 }
 
@@ -364,16 +364,16 @@ impl Source {
     }
 }
 
-/// Who wrote an entry. In the journal all of it comes from journald; of a file only the uid is certain.
+/// The writer of an entry. In the journal all fields come from journald; for a file only the uid is certain.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Writer {
-    /// The user; `None` when anybody could have written it.
+    /// The user; `None` if any user could have written it.
     pub uid: Option<Uid>,
     /// The process.
     pub pid: Option<Pid>,
     /// The boot.
     pub boot_id: Option<String>,
-    /// The program, where journald could still see it.
+    /// The program, if journald could determine it.
     #[serde(skip_serializing_if = "Option::is_none", with = "as_json::OptionalPathText")]
     pub exe: Option<PathBuf>,
 }
@@ -381,24 +381,23 @@ pub struct Writer {
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// What it says.
+    /// Its content.
     pub record: LedgerRecord,
     /// Its writer.
     pub writer: Writer,
-    /// The place it was read from; both, when both have it.
+    /// The places that have it.
     pub sources: Vec<Source>,
 }
 
-/// Whether an entry is to be believed.
+/// Whether an entry is trusted.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Trust {
     /// Root wrote it.
     Root,
-    /// The user of the runner that it speaks of wrote it: a hook, or a job of that runner pretending to be one. It can
-    /// lie about this user's own things only.
+    /// The user of the runner that it concerns wrote it: a hook, or a job of that runner. It can be false only about files of this user.
     Owner(Uid),
-    /// Somebody else wrote it; why it is not believed.
+    /// Another user wrote it; why it is not trusted.
     Foreign(String),
 }
 
@@ -414,23 +413,23 @@ impl Trust {
     }
 }
 
-/// An entry and how far it can be believed.
+/// An entry and its trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
     /// The entry.
     pub entry: Entry,
-    /// How far.
+    /// Its trust.
     pub trust: Trust,
 }
 
 impl Judged {
-    /// What it says.
+    /// Its content.
     pub fn record(&self) -> &LedgerRecord {
         &self.entry.record
     }
 }
 
-/// The owners of a runner, as it is on disk now.
+/// The present owners of a runner's directories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ownership {
     /// The runner's name.
@@ -439,21 +438,21 @@ pub struct Ownership {
     pub root: PathBuf,
     /// Its work directory.
     pub work: PathBuf,
-    /// Who owns the root; its hooks run as this user.
+    /// The owner of the root; its hooks run as this user.
     pub owner: Uid,
-    /// Who owns the work directory, when that is somebody else.
+    /// The owner of the work directory, who may be another user.
     pub work_owner: Uid,
 }
 
-/// How a recorded path relates to the one that is asked about.
+/// The relation of a recorded path to the path in question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum PathRelation {
     /// It is the same.
     Same,
-    /// What is asked about lay inside what is recorded.
+    /// The path in question was inside the recorded path.
     Inside,
-    /// What is recorded lay inside what is asked about.
+    /// The recorded path was inside the path in question.
     Contains,
 }
 
@@ -499,27 +498,27 @@ impl Window {
     }
 }
 
-/// What one place of the ledger can tell of.
+/// How far one place of the ledger reaches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LedgerReach {
     /// Which place.
     pub source: Source,
-    /// Its oldest entry; `None` when it holds nothing.
+    /// Its oldest entry; `None` if it is empty.
     #[serde(with = "as_json::OptionalTime")]
     pub since: Option<SystemTime>,
     /// The users whose runs it covers, without errors.
     #[serde(rename = "everybody", with = "Everybody")]
     pub span: UserSpan,
-    /// Why it covers less than it might. May hold names from disk.
+    /// The reasons for gaps. May contain names from disk.
     pub gaps: Vec<String>,
 }
 
 /// The users whose runs a place covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserSpan {
-    /// Everybody's.
+    /// All users.
     Everybody,
-    /// Root's alone, or only our own.
+    /// Only root, or only the user of this process.
     Part,
 }
 
@@ -531,7 +530,7 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Since when every run has left entries in one of the places.
+    /// The time since which one of the places has entries of every run.
     pub fn complete_since(&self) -> Option<SystemTime> {
         let whole = self.places.iter().filter(|place| place.span == UserSpan::Everybody);
         whole.filter_map(|place| place.since).min()
@@ -543,14 +542,14 @@ impl Extent {
     }
 }
 
-/// All that one run left behind.
+/// One run with its entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerRun {
-    /// Whose run, by its own account; `None` when its entries do not say.
+    /// The kind of run; `None` if its entries do not state it.
     pub scope: Option<Scope>,
-    /// Who wrote its entries.
+    /// The writer of its entries.
     pub writer: Writer,
-    /// How far it is believed.
+    /// Its trust.
     pub trust: Trust,
     /// Its first and last entry.
     pub window: Window,
@@ -558,7 +557,7 @@ pub struct LedgerRun {
     pub end: RunEnd,
     /// Its entries in their order.
     pub entries: Vec<Judged>,
-    /// Bytes of what it removed.
+    /// The bytes that it removed.
     pub freed_bytes: u64,
 }
 
@@ -566,14 +565,14 @@ pub struct LedgerRun {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum RunEnd {
-    /// Its last entry says so.
+    /// It has an entry about its end.
     #[strum(serialize = "ended")]
     Complete,
     /// It began and has no entry about its end: killed, or still running.
     Open,
-    /// A hook that saw a healthy disk and had nothing to do.
+    /// A hook that found a healthy disk and did nothing else.
     NothingToDo,
-    /// Its beginning is not there either.
+    /// The entry about its beginning is missing, too.
     Unknown,
 }
 
@@ -585,7 +584,7 @@ impl RunEnd {
 }
 
 impl LedgerRun {
-    /// How many of its entries are of this deed.
+    /// The number of its entries of this kind.
     pub fn count(&self, deed: ActionKind) -> usize {
         self.entries.iter().filter(|judged| judged.record().deed == deed).count()
     }
@@ -603,23 +602,23 @@ pub struct Ledger {
 /// The answer to `why`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Why {
-    /// What was asked about, absolute.
+    /// The path in question, absolute.
     pub path: PathBuf,
-    /// The same without links, when that is another path.
+    /// The same path with links resolved, if that differs.
     pub real: Option<PathBuf>,
-    /// Whether anything is there now, and if not, the directory in which it would be and when that last changed.
+    /// Whether it exists now; if not, the nearest existing directory above it and its last change.
     pub present: Presence,
     /// The answer.
     pub verdict: PathVerdict,
     /// Authentic entries about it, in the order of time.
     pub entries: Vec<(PathRelation, Judged)>,
-    /// The runs to which those belong.
+    /// The runs with these entries.
     pub acts: Vec<LedgerRun>,
-    /// Entries about it that are not believed.
+    /// Entries about it that are not trusted.
     pub foreign: Vec<(PathRelation, Judged)>,
     /// The span that `runs` covers.
     pub window: Window,
-    /// What the guard did meanwhile.
+    /// The guard's runs in that span.
     pub runs: Vec<LedgerRun>,
     /// How far the ledger reaches.
     pub extent: Extent,
@@ -630,22 +629,22 @@ pub struct Why {
 /// The answer to `why` for the name of an environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WhyEnvironment {
-    /// What was asked about.
+    /// The name in question.
     pub name: String,
     /// Authentic entries about it, in the order of time.
     pub entries: Vec<Judged>,
-    /// Entries about it that are not believed.
+    /// Entries about it that are not trusted.
     pub foreign: Vec<Judged>,
     /// How far the ledger reaches.
     pub extent: Extent,
 }
 
-/// Whether a path is there.
+/// Whether a path exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Presence {
-    /// It is.
+    /// It exists.
     Present,
-    /// It is not; the nearest directory above it that is, and when something was last made or removed in that.
+    /// It does not exist; the nearest existing directory above it, and the last time an entry was created or removed there.
     Gone(PathBuf, SystemTime),
     /// Unknown; why.
     Hidden(String),
@@ -663,15 +662,15 @@ pub enum PathVerdict {
     Claimed,
     /// The guard claimed it and put it back.
     Restored,
-    /// The guard put right owner or mode of it, or of something in it, and removed nothing.
+    /// The guard repaired owner or mode of it or of something in it, and removed nothing.
     Repaired,
-    /// The guard looked at it and left it alone.
+    /// The guard examined it and kept it.
     Kept,
     /// It is in a store that was collected by its own tool, which may have deleted it.
     Collected,
-    /// No entry speaks of it, in a ledger that reaches back to a known time.
+    /// No entry concerns it, in a ledger that is complete since a known time.
     NotTouched,
-    /// No entry speaks of it, and the ledger does not tell of everybody's runs.
+    /// No entry concerns it, and the ledger does not have the runs of all users.
     NoEvidence,
 }
 
@@ -691,11 +690,11 @@ pub struct Blame {
     pub window: Window,
     /// Authentic runs in it.
     pub runs: Vec<LedgerRun>,
-    /// Entries in it that are not believed.
+    /// Entries in it that are not trusted.
     pub foreign: Vec<Judged>,
-    /// The last deed before it.
+    /// The last action before it.
     pub before: Option<Judged>,
-    /// The first deed after it.
+    /// The first action after it.
     pub after: Option<Judged>,
     /// How far the ledger reaches.
     pub extent: Extent,
@@ -706,13 +705,13 @@ pub struct Blame {
 pub struct History {
     /// The span.
     pub window: Window,
-    /// What was done and refused in it.
+    /// The actions and refusals in it.
     pub deeds: Vec<Judged>,
-    /// How many runs there were, and how many caches they left alone.
+    /// The number of runs.
     pub runs: usize,
-    /// Caches looked at and left alone.
+    /// The number of caches that were examined and kept.
     pub kept: usize,
-    /// Entries that are not believed.
+    /// Entries that are not trusted.
     pub foreign: Vec<Judged>,
     /// What was removed, by rule.
     pub by_rule: Vec<Total>,
@@ -725,11 +724,11 @@ pub struct History {
 /// A sum.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Total {
-    /// Of what.
+    /// The name of the rule or runner.
     pub name: String,
-    /// How many trees.
+    /// The number of trees.
     pub count: usize,
-    /// How much.
+    /// Their bytes.
     pub bytes: u64,
 }
 

@@ -4,26 +4,25 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
-/// Something that only ever grows. A part of the program that begins to count adds its kind here, and a line to the table in
-/// `report::prometheus`; gauges are read from the host when they are asked for.
+/// A counter. A new counter needs a variant here and a line in the table of `report::prometheus`; gauges are read from the host on request.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr, VariantArray, EnumString,
 )]
 #[strum(serialize_all = "kebab-case")]
 pub enum Counter {
-    /// What became of caches, by outcome.
+    /// Caches, by outcome.
     Actions,
-    /// Caches that were wanted and left alone, by the strongest evidence.
+    /// Caches that were needed and kept, by the strongest evidence.
     Refusals,
-    /// Bytes given back, by runner, rule and reason.
+    /// Freed bytes, by runner, rule and reason.
     Reclaimed,
-    /// Bytes that came free because equal files share their blocks.
+    /// Bytes freed because equal files share their blocks.
     DedupeFreed,
     /// Jobs that were refused because the disk stayed above critical.
     JobsRefused,
     /// Times that the host lock was not obtained.
     LockTimeouts,
-    /// Things that went wrong.
+    /// Errors.
     Errors,
 }
 
@@ -47,7 +46,7 @@ impl Counter {
     }
 }
 
-/// The reason of what is given back from unfinished trash: neither its runner nor its rule are known any more.
+/// The reason for bytes that are freed from unfinished trash, whose runner and rule are no longer known.
 pub const TRASH: &str = "trash";
 
 /// The outcomes that are counted, as `ActionResult` names them.
@@ -128,9 +127,9 @@ pub type Series = (Counter, Vec<String>);
 /// What one run has counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// How much of what.
+    /// The counts.
     pub counts: BTreeMap<Series, u64>,
-    /// What took how long, in microseconds.
+    /// Durations in microseconds.
     pub timings: Vec<(Timing, u64)>,
     /// The end of a sweep, when it was one.
     pub sweep: Option<SweepEnd>,
@@ -154,7 +153,7 @@ pub struct SweepEnd {
     pub at: u64,
     /// How long it took, in microseconds.
     pub took: u64,
-    /// Whether it could do its work, whatever came of it.
+    /// Whether it could run to its end, whether or not it met its goal.
     pub success: bool,
     /// Whether every disk under pressure has reached its goal.
     pub goal_met: bool,
@@ -166,7 +165,7 @@ pub struct SweepEnd {
 /// Durations, counted by bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Histogram {
-    /// How many lie in each bucket, and beyond the last bound: not cumulated.
+    /// The count of each bucket and of the one beyond the last bound; not cumulative.
     pub buckets: Vec<u64>,
     /// Their sum, in microseconds.
     pub sum: u64,
@@ -186,7 +185,7 @@ impl Histogram {
     }
 }
 
-/// Everything that was counted on this host. It stays at its largest value instead of overflowing.
+/// The sums of all counts on this host. A sum saturates instead of overflowing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
     /// The counters.
@@ -211,7 +210,7 @@ impl Totals {
         self.last_sweep = self.last_sweep.into_iter().chain(tally.sweep).max_by_key(|end| end.at);
     }
 
-    /// The value of one series; 0 when it never occurred.
+    /// The value of one series; 0 if there is none.
     pub fn get(&self, counter: Counter, labels: &[&str]) -> u64 {
         let labels = labels.iter().map(|label| (*label).to_owned()).collect();
         self.counts.get(&(counter, labels)).copied().unwrap_or_default()
@@ -227,16 +226,16 @@ pub struct Sample {
     pub before: u64,
     /// And after it.
     pub after: u64,
-    /// The filesystem's size: another one by now is another filesystem.
+    /// The filesystem's size. If it has changed, it is another filesystem.
     pub total: u64,
 }
 
 /// How fast a filesystem fills.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trend {
-    /// What jobs write; negative while it empties.
+    /// The rate of writing; negative while it empties.
     pub bytes_per_second: f64,
-    /// Until nothing is available; infinite while it does not fill.
+    /// The time until nothing is available; infinite while it does not fill.
     pub seconds_to_full: f64,
 }
 

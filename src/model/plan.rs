@@ -3,17 +3,17 @@
 use super::{Cache, Evidence, Filesystem, FilesystemId, Runner, SpaceHolder, TargetView, Usage};
 use strum::{IntoStaticStr, VariantNames};
 
-/// What is to be done, and for everything that is left alone: why. A plan is data; it is printed by a dry run and
-/// executed by `reclaim`, which may skip or stop but never adds.
+/// The planned removals, and the reason for every cache that is kept. A plan is data: a dry run prints it, and `reclaim` executes it, which
+/// may skip or stop but never adds.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// One entry a cache, in the order of execution; what is kept comes last.
+    /// One entry per cache, in the order of execution; kept caches are last.
     pub actions: Vec<Action>,
-    /// What each filesystem needs, as far as known before anything is removed.
+    /// The need of each filesystem before anything is removed.
     pub needs: Vec<(FilesystemId, Need)>,
-    /// The goals among them that are out of reach.
+    /// The goals that are out of reach.
     pub shortfalls: Vec<Shortfall>,
-    /// Targets that were read for what no build uses.
+    /// The cargo targets that were examined for unused units.
     pub targets: Vec<TargetView>,
 }
 
@@ -24,12 +24,12 @@ impl Plan {
     }
 }
 
-/// One cache and what is decided about it.
+/// One cache and the decision about it.
 #[derive(Debug, Clone)]
 pub struct Action {
-    /// Whose it is.
+    /// Its runner.
     pub runner: Runner,
-    /// What.
+    /// The cache.
     pub cache: Cache,
     /// Remove or keep.
     pub decision: Decision,
@@ -38,9 +38,9 @@ pub struct Action {
 /// Remove or keep, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// It may go, and is wanted.
+    /// It is removed.
     Remove(RemoveReason),
-    /// It stays.
+    /// It is kept.
     Keep(KeepReason),
 }
 
@@ -71,15 +71,15 @@ impl RemoveReason {
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum KeepReason {
-    /// Nothing asks for its space.
+    /// Its space is not needed.
     NotNeeded,
     /// It may be in use, or must not be touched; the evidence says why.
     Protected(Vec<Evidence>),
     /// `siblings.claim = "never"`.
     SiblingsOff,
-    /// Its space is shared, and would not come free.
+    /// Its space is shared, so its removal would not free it.
     GivesLittle,
-    /// It belongs to somebody whose things the guard does not remove.
+    /// It belongs to a user whose files the guard does not remove.
     ForeignOwner(String),
 }
 
@@ -100,20 +100,20 @@ impl Decision {
     }
 }
 
-/// What a run aims at on a filesystem, the highest first.
+/// The goals of a run on a filesystem, the highest first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Aim {
-    /// What live jobs need in 95 of 100 cases.
+    /// Enough for live jobs in 95 of 100 cases.
     Jobs,
-    /// That is out of reach, and what they are expected to need is not: as much of it as there is.
+    /// If that is out of reach: the expected need of live jobs, and as much more as possible.
     JobsOnAverage,
     /// `pressure.low`, and every floor.
     #[default]
     Low,
-    /// That is out of reach: below critical, and above the floors as far as they are within reach.
+    /// If that is out of reach: below critical, and above the floors as far as possible.
     BelowCritical,
-    /// That is out of reach as well: some room for a job.
+    /// If that is out of reach as well: some room for a job.
     OffTheBrink,
 }
 
@@ -124,18 +124,18 @@ impl Aim {
     }
 }
 
-/// A goal that all that the guard may remove cannot reach.
+/// A goal that cannot be reached by removing everything removable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shortfall {
-    /// Where.
+    /// Its filesystem.
     pub filesystem: FilesystemId,
-    /// What the goal lacks.
+    /// The shortfall to the goal.
     pub need: Need,
-    /// What all caches there would give.
+    /// The amount that all caches there would free.
     pub reach: Need,
     /// The goal.
     pub goal: Aim,
-    /// What is aimed at instead.
+    /// The goal that is used instead.
     pub aim: Aim,
 }
 
@@ -149,7 +149,7 @@ pub struct Need {
 }
 
 impl Need {
-    /// True when nothing is lacking.
+    /// Whether nothing is needed.
     pub fn is_met(&self) -> bool {
         self.bytes == 0 && self.inodes == 0
     }
@@ -178,12 +178,12 @@ impl Need {
     }
 }
 
-/// What became of one action.
+/// The result of one action.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// The action, with its cache and runner.
     pub action: Action,
-    /// What happened.
+    /// The result.
     pub result: ActionResult,
 }
 
@@ -198,7 +198,7 @@ impl Outcome {
     }
 }
 
-/// What happened to one cache.
+/// The result for one cache.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub enum ActionResult {
@@ -206,15 +206,15 @@ pub enum ActionResult {
     Planned,
     /// Claimed and deleted; all of it is gone.
     Removed,
-    /// Left alone, as decided.
+    /// Kept, as decided.
     Kept,
-    /// Claimed, then put back because doubt arose after the claim.
+    /// Claimed, then moved back because of new evidence.
     Restored(Vec<Evidence>),
-    /// It is no longer what was planned (another inode or owner, or gone): left alone.
+    /// It differs from the plan (another inode or owner, or gone) and was kept.
     Changed(String),
-    /// The system refused; what it said.
+    /// The error of the system.
     Failed(String),
-    /// Not done this time: the goal was met before its turn, time ran out, or it is in trash for the next run.
+    /// Not done in this run: the goal was met before, time ran out, or it is in trash for the next run.
     Deferred(String),
 }
 
@@ -228,11 +228,11 @@ impl ActionResult {
 /// A filesystem before and after a run.
 #[derive(Debug, Clone)]
 pub struct Balance {
-    /// Which, as it was before.
+    /// The filesystem before.
     pub before: Filesystem,
     /// Its usage afterwards; the same as before in a dry run.
     pub after: Usage,
-    /// The goal that is out of reach there, if it is.
+    /// The goal there, if it is out of reach.
     pub shortfall: Option<Shortfall>,
 }
 
@@ -245,28 +245,28 @@ pub struct RunReport {
     pub goal_met: bool,
     /// Filesystems before and after.
     pub balances: Vec<Balance>,
-    /// What became of every cache.
+    /// The result for every cache.
     pub outcomes: Vec<Outcome>,
-    /// Bytes of the trees that were removed in this run, unfinished trash of earlier runs included; where files can share space,
-    /// what has been measured to come free.
+    /// Bytes of the trees that this run removed, including unfinished trash of earlier runs; where files can share space, the measured
+    /// gain.
     pub freed_bytes: u64,
-    /// What holds the disks whose goal is missed, the largest first.
+    /// The largest users of the disks whose goal is missed, the largest first.
     pub holding: Vec<SpaceHolder>,
-    /// Targets that were read for what no build uses; in a preview.
+    /// The cargo targets that were examined for unused units; only in a preview.
     pub targets: Vec<TargetView>,
-    /// What became of equal files, where they are to share their blocks.
+    /// The result of sharing blocks, if that is enabled.
     pub dedupe: Option<super::dedupe::DedupeReport>,
     /// What people should know: globs that match nothing, runners that vanished. Not errors.
     pub notes: Vec<String>,
 }
 
-/// What a runner's caches take of a disk, and the job that keeps them there.
+/// A runner whose caches use a disk, and the job because of which they are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheHolder {
     /// The runner's name.
     pub runner: String,
     /// Allocated bytes of its caches.
     pub bytes: u64,
-    /// What runs there, as its lease tells.
+    /// The job there, according to its lease.
     pub job: Option<super::Job>,
 }

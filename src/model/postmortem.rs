@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 use strum::IntoStaticStr;
 
-/// A job whose end is asked about, and its Worker.
+/// A job whose end is examined, and its Worker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Death {
     /// The runner's name.
@@ -33,13 +33,13 @@ pub struct Death {
     pub boot_id: Option<String>,
     /// The Worker's own log.
     pub worker_log: Option<String>,
-    /// When the Worker began, or else its job's hook ran.
+    /// When the Worker started, or else when its job's hook ran.
     #[serde(with = "as_json::OptionalTime")]
     pub started: Option<SystemTime>,
     /// The last line that the Worker wrote.
     #[serde(with = "as_json::OptionalTime")]
     pub last_sign: Option<SystemTime>,
-    /// When it was over, where somebody saw that.
+    /// When it ended, if a source has that.
     #[serde(rename = "ended_at", with = "as_json::OptionalTime")]
     pub ended: Option<SystemTime>,
 }
@@ -64,9 +64,9 @@ pub struct Death {
 pub enum Cause {
     /// It has not ended.
     Running,
-    /// The Worker ended as it meant to.
+    /// The Worker ended regularly.
     CleanEnd,
-    /// The kernel killed it for want of memory.
+    /// The kernel killed it for lack of memory.
     OutOfMemory,
     /// No room was left on a disk.
     DiskFull,
@@ -76,9 +76,9 @@ pub enum Cause {
     TasksExhausted,
     /// A disk failed.
     DiskFailed,
-    /// disk-guard took something that the job needed.
+    /// disk-guard removed something that the job needed.
     DiskGuard,
-    /// The host went down, or was started anew.
+    /// The host was shut down or restarted.
     Reboot,
     /// The Listener killed its Worker: it did not stop in time when it was asked to, or could not be asked.
     StoppedByListener,
@@ -86,15 +86,15 @@ pub enum Cause {
     UnitStopped,
     /// The runner was asked to shut down, and stopped its job.
     RunnerStopped,
-    /// The service took the job away: its lease could not be renewed, or is not known there any more.
+    /// The service ended the job: its lease could not be renewed, or was no longer known there.
     LostContact,
     /// The job was cancelled.
     Cancelled,
-    /// The host slept, or was frozen.
+    /// The host was suspended or frozen.
     Suspended,
-    /// A fault of the Worker's own: SIGSEGV, SIGABRT and their like.
+    /// A fault of the Worker: SIGSEGV, SIGABRT and similar.
     Crash,
-    /// Somebody sent it a signal that ends a process.
+    /// A signal that ends a process was sent to it.
     Killed,
     /// The Listener died, so that the job could not be finished.
     ListenerDied,
@@ -128,11 +128,11 @@ impl Cause {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Confidence {
-    /// It fits, and so may other causes.
+    /// It fits, and other causes may fit as well.
     Possible,
-    /// It fits, and nothing else that was looked at does.
+    /// It fits, and no other examined cause does.
     Likely,
-    /// A source that cannot be wrong proves it: the kernel, an exit code, another boot.
+    /// A reliable source proves it: the kernel, an exit code, another boot.
     Certain,
 }
 
@@ -148,11 +148,11 @@ impl Confidence {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Ended {
-    /// It has not.
+    /// It has not ended.
     NotYet,
-    /// It said so.
+    /// It has logged its end.
     Cleanly,
-    /// There is no report: a death.
+    /// It has not logged its end: a death.
     Abruptly,
 }
 
@@ -166,32 +166,32 @@ impl Ended {
 /// A line of evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Proof {
-    /// Where it was read.
+    /// Its source.
     pub source: String,
     /// When it happened.
     #[serde(with = "as_json::OptionalTime")]
     pub at: Option<SystemTime>,
-    /// What it says.
+    /// Its text.
     pub text: String,
-    /// The cause that it speaks for.
+    /// The cause that it supports.
     pub points_to: Cause,
 }
 
-/// A cause that it was not, and by which datum.
+/// A cause that is ruled out, and the fact that rules it out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RuledOut {
-    /// Which.
+    /// The cause.
     pub cause: Cause,
-    /// By what.
+    /// The fact.
     pub by: String,
 }
 
-/// What could not be seen, and how to have it the next time.
+/// A source that could not be read, and how to make it available the next time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Missing {
-    /// What.
+    /// The source, and why it could not be read.
     pub what: String,
-    /// How to capture it.
+    /// How to make it available.
     pub how: String,
 }
 
@@ -201,17 +201,17 @@ pub struct Missing {
 pub struct Diagnosis {
     /// How the Worker ended.
     pub ended: Ended,
-    /// Why.
+    /// The cause.
     pub cause: Cause,
     /// The confidence.
     pub confidence: Confidence,
-    /// In one sentence.
+    /// The cause in one sentence.
     pub summary: String,
     /// The evidence; evidence for other causes is last.
     pub evidence: Vec<Proof>,
-    /// What it was not.
+    /// The causes that are ruled out.
     pub ruled_out: Vec<RuledOut>,
-    /// What could not be seen.
+    /// The sources that could not be read.
     pub missing: Vec<Missing>,
     /// What to do.
     pub advice: String,
@@ -220,14 +220,14 @@ pub struct Diagnosis {
 /// A death with its verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Case {
-    /// Whose.
+    /// The death.
     pub death: Death,
-    /// Why.
+    /// The verdict.
     pub verdict: Diagnosis,
-    /// When it was looked into.
+    /// When it was examined.
     #[serde(with = "as_json::Time")]
     pub examined: SystemTime,
-    /// True when it was kept from then: what it rests on may be gone by now.
+    /// Whether it was recorded then: its sources may be gone now.
     #[serde(default)]
     pub kept: bool,
 }
@@ -235,16 +235,16 @@ pub struct Case {
 /// The answer of the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// What was asked: since when.
+    /// The start of the requested span.
     pub since: SystemTime,
-    /// Which runner.
+    /// The requested runner.
     pub runner: Option<String>,
-    /// How many jobs of how many runners were looked at.
+    /// The number of examined jobs.
     pub jobs: usize,
-    /// Runners that were looked at.
+    /// The number of examined runners.
     pub runners: usize,
     /// The cases, the latest first.
     pub cases: Vec<Case>,
-    /// For people: what could not be looked at.
+    /// For people: what could not be examined.
     pub notes: Vec<String>,
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-/// Everything one scan found about all runners.
+/// The results of one scan, for all runners.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessFacts {
     /// Whether every process of the host was seen.
@@ -17,13 +17,13 @@ pub struct ProcessFacts {
     pub workers: Vec<WorkerSeen>,
     /// The Listeners of the given runners.
     pub listeners: Vec<ListenerSeen>,
-    /// Workers and Listeners of runners that were not given. For people: nothing is decided by them.
+    /// Workers and Listeners of other runners. Information for people; no decision uses them.
     pub strangers: Vec<Stranger>,
-    /// A process that holds something inside a work directory.
+    /// Processes that use something inside a work directory.
     pub holders: Vec<Holder>,
     /// Mounts of a work directory, of a part of it, or inside it.
     pub mounts: Vec<MountSeen>,
-    /// Directories of the host that a process in another mount namespace has mounted, and that lie in no work directory. For people.
+    /// Directories of the host outside of work directories that a process in another mount namespace has mounted. Information for people.
     pub binds: Vec<(ProcessId, PathBuf)>,
     /// Runners whose work directory could not be located: their holders are unknown.
     pub unlocated: Vec<Unlocated>,
@@ -34,18 +34,18 @@ pub struct ProcessFacts {
 pub struct WorkerSeen {
     /// Which process.
     pub process: ProcessId,
-    /// Whom it runs as.
+    /// Its user.
     pub owner: Uid,
-    /// Whose job it runs.
+    /// The runner whose job it runs.
     pub attribution: Attribution,
-    /// Of an unattributed one: where it could be at work.
+    /// If it is unattributed: the work directories that it could use.
     pub reach: WorkerReach,
 }
 
 /// The work directories in which an unattributed Worker could be at work.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WorkerReach {
-    /// The runners whose work directories it could, as far as that was seen.
+    /// The indices of runners whose work directories it could use, as far as known.
     pub runners: Vec<usize>,
     /// Whether these are all.
     pub is_whole: bool,
@@ -53,14 +53,14 @@ pub struct WorkerReach {
     pub is_member: bool,
 }
 
-/// Whose a Worker is.
+/// The runner of a Worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attribution {
     /// The runner of this index.
     Runner(usize),
-    /// A runner that was not given, and whose work directory provably overlaps none of the given ones; where it is.
+    /// Another runner, whose work directory provably overlaps none of the given ones; its place.
     Elsewhere(String),
-    /// Unknown, so it may belong to any runner; why.
+    /// Unknown, so it may belong to any runner; the reason.
     Unattributed(String),
 }
 
@@ -71,15 +71,15 @@ pub struct ListenerSeen {
     pub process: ProcessId,
     /// Its runner's index.
     pub runner: usize,
-    /// Whom it runs as.
+    /// Its user.
     pub owner: Uid,
     /// When it started, by the present wall clock.
     pub started: SystemTime,
-    /// Whether that can be put in order with the times of files and lines: it cannot when the clocks do not agree.
+    /// Whether this time can be compared with times of files and log lines. It cannot if the clocks disagree.
     pub is_ordered: bool,
 }
 
-/// A process of a runner that was not given.
+/// A process of another runner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stranger {
     /// Which process.
@@ -99,13 +99,13 @@ pub struct Holder {
     pub runner: usize,
     /// Which process.
     pub process: ProcessId,
-    /// The Worker of its job, by ancestry: none for a process that has left its parents.
+    /// The Worker of its job, by ancestry; none for a process that has left its parents.
     pub under: Option<ProcessId>,
     /// Its name.
     pub comm: String,
-    /// In what way.
+    /// How it uses it.
     pub how: HeldBy,
-    /// What is held, as the holder's mount namespace names it. Empty: more than were worth naming.
+    /// The used path, as named in the process's mount namespace. Empty: one of many paths that were not recorded.
     pub path: PathBuf,
 }
 
@@ -149,7 +149,7 @@ pub struct MountSeen {
     pub mount_point: PathBuf,
     /// Which part of the work directory it concerns.
     pub inside: PathBuf,
-    /// Whether it is one that our own namespace, the host's, has as well: set up by its administrator, and no sign of use.
+    /// Whether the host's own namespace has it as well: then an administrator has set it up, and it is no evidence of use.
     pub is_of_host: bool,
 }
 
@@ -158,6 +158,6 @@ pub struct MountSeen {
 pub struct Unlocated {
     /// The runner's index.
     pub runner: usize,
-    /// Why, in words for people.
+    /// The reason, as text for people.
     pub reason: String,
 }

@@ -12,7 +12,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
-/// What lists and deletes environments.
+/// The tools that list and delete environments.
 #[derive(
     Debug,
     Clone,
@@ -74,53 +74,53 @@ impl fmt::Display for EnvironmentKind {
 pub struct ReapRule {
     /// Its name; unique, and fit to be a file's name.
     pub name: String,
-    /// What lists and deletes.
+    /// The tool that lists and deletes.
     pub kind: EnvironmentKind,
     /// The program and its first arguments; never empty.
     pub command: Vec<String>,
-    /// Which environments are looked at; never empty.
+    /// Patterns of the environments that may be deleted; never empty.
     pub matches: Vec<Pattern>,
-    /// Which of those stay.
+    /// Patterns of the environments that are kept.
     pub keep: Vec<Pattern>,
-    /// For how long one must have been seen stopped.
+    /// The minimum time that an environment has been seen stopped.
     pub max_age: Duration,
-    /// How old one that never started must be.
+    /// The minimum age of an environment that never started.
     pub never_started_grace: Duration,
-    /// How old one that runs without a job and that nobody wants must be, for `kubernetes`.
+    /// For `kubernetes`: the minimum age of a surplus idle runner.
     pub min_age: Duration,
-    /// Whether jobless runners of older generations go as well, for `kubernetes`.
+    /// For `kubernetes`: whether idle runners of older generations are deleted as well.
     pub stale_generation: bool,
-    /// What answers, as `check` does, whether a pod's runner is at work; `kubectl exec` where it is empty.
+    /// The command that reports, with the exit codes of `check`, whether a pod's runner has a job; empty: `kubectl exec`.
     pub worker_check: Vec<String>,
-    /// How many are deleted before a pause.
+    /// The number of deletes before a pause.
     pub batch: usize,
-    /// How long a pause is.
+    /// The length of a pause.
     pub pause: Duration,
-    /// How many one run deletes.
+    /// The maximum number of deletes of one run.
     pub max_per_run: usize,
-    /// How long each call of the program may take.
+    /// The time limit of each call of the program.
     pub timeout: Duration,
-    /// A file with GitHub's list of runners, for `kubernetes`.
+    /// For `kubernetes`: a file with GitHub's list of runners.
     pub busy_snapshot: Option<std::path::PathBuf>,
 }
 
-/// What an environment is doing.
+/// The state of an environment.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum EnvironmentState {
     /// It runs, or may at any moment: paused, restarting, used by something that runs.
     Running,
-    /// It runs, was never given a job, and its controller does not want it; only its source can prove that nothing works in it.
+    /// It runs, never had a job, and its controller does not want it. Only its source can prove that no job runs in it.
     Idle,
-    /// It was put to sleep by its owner and can be woken.
+    /// Its owner has suspended it and can resume it.
     Suspended,
-    /// It has run and does not any more, and nothing starts it again on its own.
+    /// It has run and is stopped, and nothing restarts it automatically.
     Stopped,
-    /// It was made and has never run.
+    /// It was created and has never run.
     NeverStarted,
     /// It has ended and belongs to a controller, which cleans up after it.
     Terminated,
-    /// Its shape is not one that is known; what was found.
+    /// Its form is unknown; the observation.
     Unknown(String),
 }
 
@@ -131,7 +131,7 @@ impl EnvironmentState {
     }
 }
 
-/// What a pattern has to name: an image is never meant by a pattern for environments.
+/// What a pattern selects. A pattern for environments never selects an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// A virtual machine, a container, a runner.
@@ -143,27 +143,27 @@ pub enum Class {
 /// One environment as a source lists it. All text comes from outside: escape before printing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
-    /// What the source deletes it by; unique in a listing.
+    /// The id by which the source deletes it; unique in a listing.
     pub id: String,
-    /// What people call it.
+    /// Its name for people.
     pub name: String,
-    /// What it is.
+    /// Its class.
     pub class: Class,
-    /// What it is doing.
+    /// Its state.
     pub state: EnvironmentState,
     /// Since when it has been in this state, if the source reports it.
     pub since: Option<SystemTime>,
-    /// When it was made, if the source reports it.
+    /// When it was created, if the source reports it.
     pub created: Option<SystemTime>,
-    /// When it was last used, where the source tells only that: it counts where it is longer ago than we first saw it so.
+    /// When it was last used, if the source reports only that. It counts if it is earlier than the first time it was seen in its state.
     pub last_used: Option<SystemTime>,
-    /// Whatever would be another one if it had been used since it was last looked at.
+    /// A value that changes when the environment is used.
     pub mark: String,
     /// Labels or annotations to select by.
     pub labels: Vec<(String, String)>,
     /// What is deleted with it: disks, volumes, a pod.
     pub holds: Vec<String>,
-    /// Environments that it consists of, by name and labels: what keeps one of them keeps it.
+    /// The environments that it consists of, by name and labels. It is kept if one of them is kept.
     pub members: Vec<(String, Vec<(String, String)>)>,
     /// How large it is, if the source reports it.
     pub bytes: Option<u64>,
@@ -171,18 +171,18 @@ pub struct Environment {
     pub job: Option<String>,
     /// The runner of this host it belongs to, if that is known.
     pub runner: Option<String>,
-    /// Why somebody claims it: an active job, a protection of the source's own.
+    /// Why it is claimed: an active job, or a protection by the source.
     pub claim: Option<String>,
     /// The proof that is missing before it counts as unneeded.
     pub doubt: Option<String>,
-    /// Somebody has asked for its end already.
+    /// Whether its deletion was requested already.
     pub is_ending: bool,
-    /// What its source needs in order to delete just this one; opaque to all other code.
+    /// The data that its source needs to delete it; opaque to all other code.
     pub handle: String,
 }
 
 impl Environment {
-    /// One of which nothing is known but what it is called and what it is doing.
+    /// An environment of which only name and state are known.
     pub fn new(id: impl Into<String>, name: impl Into<String>, state: EnvironmentState) -> Self {
         Self {
             id: id.into(),
@@ -207,7 +207,7 @@ impl Environment {
     }
 }
 
-/// Which rule an environment falls to.
+/// The rule by which an environment is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum ReapReason {
@@ -230,37 +230,37 @@ impl ReapReason {
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Stays {
-    /// `keep` names it; by which pattern.
+    /// `keep` matches it; the pattern.
     #[strum(serialize = "keep")]
     Kept(String),
     /// It runs.
     Running,
-    /// It sleeps and can be woken.
+    /// It is suspended and can be resumed.
     Suspended,
-    /// Nobody seems to need it, and that cannot be proven; what is missing.
+    /// It seems to be unneeded, without proof; the missing proof.
     Unproven(String),
     /// It has ended and its controller cleans up.
     Terminated,
-    /// Its shape is not known.
+    /// Its form is unknown.
     Unknown(String),
     /// It is being deleted already.
     Ending,
-    /// Somebody claims it; who.
+    /// It is claimed; by whom.
     Claimed(String),
-    /// Its runner is at work, or that is unknown.
+    /// Its runner is busy or unknown.
     RunnerInUse(String),
-    /// It has not been seen so for long enough.
+    /// It has not been in this state for long enough.
     Young {
-        /// For how long it has.
+        /// The time so far.
         seen: Duration,
-        /// For how long it must.
+        /// The required time.
         needed: Duration,
     },
     /// It may still be about to start.
     Waiting {
-        /// How old it is.
+        /// Its age.
         age: Duration,
-        /// How old it must be.
+        /// The required age.
         grace: Duration,
     },
 }
@@ -272,7 +272,7 @@ impl Stays {
     }
 }
 
-/// What is decided for an environment that `match` names.
+/// The decision about an environment that `match` selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReapDecision {
     /// It is leaked.
@@ -281,17 +281,17 @@ pub enum ReapDecision {
     Stay(Stays),
 }
 
-/// What came of a verdict.
+/// The result of a decision.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum ReapResult {
-    /// A dry run: it would go.
+    /// A dry run: it would be deleted.
     Planned,
     /// It is gone, as a listing confirms.
     Reaped,
     /// It is kept, as decided.
     Kept,
-    /// Right before its delete it was not as it had been; what changed.
+    /// It had changed right before its deletion; the change.
     Changed(String),
     /// The delete failed, or could not be verified; why.
     Failed(String),
@@ -313,20 +313,20 @@ impl ReapResult {
     }
 }
 
-/// An environment, what was decided, and what came of it.
+/// An environment, the decision, and the result.
 #[derive(Debug, Clone)]
 pub struct Reaping {
-    /// Which.
+    /// The environment.
     pub environment: Environment,
-    /// What was decided.
+    /// The decision.
     pub verdict: ReapDecision,
     /// For how long it has been seen in its state.
     pub seen_for: Duration,
-    /// What came of it.
+    /// The result.
     pub result: ReapResult,
 }
 
-/// What one entry of the configuration found and did.
+/// The result of one entry of the configuration.
 #[derive(Debug, Clone)]
 pub struct EntryReport {
     /// The entry's name.
@@ -337,14 +337,14 @@ pub struct EntryReport {
     pub listed: usize,
     /// Why nothing could be listed, or why the run ended early.
     pub error: Option<String>,
-    /// Those that `match` names, in the order of the listing.
+    /// The environments that `match` selects, in the order of the listing.
     pub reapings: Vec<Reaping>,
-    /// What people should know; not errors.
+    /// Remarks for people; not errors.
     pub notes: Vec<String>,
 }
 
 impl EntryReport {
-    /// How many came to a result of this kind.
+    /// The number of such results.
     pub fn count(&self, wanted: impl Fn(&Reaping) -> bool) -> usize {
         self.reapings.iter().filter(|reaping| wanted(reaping)).count()
     }
@@ -374,7 +374,7 @@ impl EntryReport {
         })
     }
 
-    /// Of a shape that is not known.
+    /// Of an unknown form.
     pub fn unknown(&self) -> usize {
         self.count(|reaping| matches!(reaping.verdict, ReapDecision::Stay(Stays::Unknown(_))))
     }
@@ -384,33 +384,33 @@ impl EntryReport {
         self.count(|reaping| matches!(reaping.verdict, ReapDecision::Stay(Stays::Unproven(_))))
     }
 
-    /// Whether anything went wrong.
+    /// Whether there was an error.
     pub fn is_failed(&self) -> bool {
         self.error.is_some() || self.failed() > 0
     }
 }
 
-/// What a run of the reaper found and did.
+/// The result of a run of the reaper.
 #[derive(Debug, Clone, Default)]
 pub struct ReapReport {
     /// Nothing was deleted, and nothing recorded.
     pub dry_run: bool,
-    /// One a configured entry that was asked for.
+    /// One per requested entry of the configuration.
     pub entries: Vec<EntryReport>,
 }
 
 impl ReapReport {
-    /// Whether anything went wrong.
+    /// Whether there was an error.
     pub fn is_failed(&self) -> bool {
         self.entries.iter().any(EntryReport::is_failed)
     }
 }
 
-/// What the last run left in the state directory, for `status` and for metrics.
+/// The record of the last run in the state directory, for `status` and metrics.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReapRecord {
-    /// One a configured entry, in the order in which they last ran.
+    /// One per configured entry, in the order in which they last ran.
     pub entries: Vec<ReapEntryRecord>,
     /// Environments deleted since the record was begun, by the name of their kind.
     pub reaped_total: BTreeMap<String, u64>,
@@ -418,7 +418,7 @@ pub struct ReapRecord {
     pub failed_total: BTreeMap<String, u64>,
 }
 
-/// What one entry last found.
+/// The last result of one entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReapEntryRecord {
     /// The entry's name.
@@ -428,7 +428,7 @@ pub struct ReapEntryRecord {
     /// When it ran.
     #[serde(with = "as_json::WholeSeconds")]
     pub time: SystemTime,
-    /// How many of what.
+    /// The counts.
     #[serde(flatten)]
     pub counts: ReapCounts,
 }
@@ -438,15 +438,15 @@ pub struct ReapEntryRecord {
 #[serde(default)]
 #[schemars(!default)]
 pub struct ReapCounts {
-    /// How many environments `match` named.
+    /// The number of environments that `match` selects.
     pub matched: u64,
-    /// How many were leaked and still there at the end; what was known before where the listing failed.
+    /// The number of leaked environments that remained at the end. If the listing failed, the previous number.
     pub leaked: u64,
     /// How many were not idle for long enough yet.
     pub waiting: u64,
-    /// How many had a shape that is not known.
+    /// The number of environments of an unknown form.
     pub unknown: u64,
-    /// How many seem to be leaked without proof.
+    /// The number that seem to be leaked, without proof.
     pub unproven: u64,
     /// How many it deleted.
     pub reaped: u64,

@@ -5,11 +5,11 @@
 pub struct Remark {
     /// For scripts: what it is about, and which.
     pub id: String,
-    /// Whether the guard misses something that it is there for.
+    /// Whether the guard cannot do its work because of it.
     pub is_fault: bool,
-    /// What was found.
+    /// The observation.
     pub said: String,
-    /// What to do; empty when nothing has to be.
+    /// The fix; empty if none is needed.
     pub fix: String,
 }
 

@@ -20,12 +20,12 @@ pub struct Runner {
     pub root_id: FileId,
     /// The owner of the root directory.
     pub owner: Uid,
-    /// Where its jobs work.
+    /// The work directory of its jobs.
     pub work: Work,
 }
 
 impl Runner {
-    /// Its name as it has it itself, where [`Runner::name`] tells it from another of that name.
+    /// Its configured name. [`Runner::name`] has the root added if several runners have the same name.
     pub fn own_name(&self) -> &str {
         let root = self.root.to_str().unwrap_or_default();
         let name = self.name.strip_suffix(root).and_then(|name| name.strip_suffix(" in "));
@@ -40,8 +40,8 @@ impl Runner {
         }
     }
 
-    /// The root, as a directory that things can be claimed from. Its filesystem is taken to be the work directory's: what needs
-    /// to know looks itself.
+    /// The root, as a directory from which entries can be claimed. Its filesystem is assumed to be the work directory's; code that needs
+    /// certainty checks it.
     pub fn root_dir(&self) -> WorkDir {
         let filesystem = self.work_dir().map_or(FilesystemId { major: 0, minor: 0 }, |work| work.filesystem);
         WorkDir { path: self.root.clone(), id: self.root_id, owner: self.owner, filesystem }
@@ -59,41 +59,41 @@ impl Runner {
 /// The work directory that `.runner` names, `_work` by default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
-    /// It is there.
+    /// It exists.
     Present(WorkDir),
-    /// It is not there (yet): no job has run.
+    /// It does not exist (yet): no job has run.
     Absent {
         /// Where it would be.
         path: PathBuf,
     },
-    /// It is there and must not be worked in: unreadable, a filesystem's root, somebody else's.
+    /// It exists and must not be used: unreadable, a filesystem's root, or of another user.
     Unusable {
         /// As configured.
         path: PathBuf,
-        /// Why, in words for people.
+        /// The reason, as text for people.
         reason: String,
     },
 }
 
-/// A work directory, identified.
+/// A work directory with its identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkDir {
     /// Absolute and free of symbolic links when it was resolved.
     pub path: PathBuf,
-    /// Its identity: two runners with the same one share one fate.
+    /// Its identity. Runners with the same one share the work directory.
     pub id: FileId,
     /// Its owner.
     pub owner: Uid,
-    /// What holds it.
+    /// Its filesystem.
     pub filesystem: FilesystemId,
 }
 
-/// Whether the jobs of a runner pass through our started-hook.
+/// Whether the jobs of a runner run our started-hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Guarded {
-    /// They do.
+    /// They run it.
     Yes,
-    /// They do not, or that cannot be proved; why, in words for people.
+    /// They do not, or it cannot be proved; the reason, as text for people.
     No(String),
 }
 
@@ -104,13 +104,14 @@ impl Guarded {
     }
 }
 
-/// Whether `_work/<directory>` can be what the runner makes for a repository: its own directories begin with `_`, ours with a dot.
+/// Whether `_work/<directory>` can be the runner's directory for a repository: the runner's other directories begin with `_`, the guard's
+/// with a dot.
 pub fn is_repository_dir(directory: &OsStr) -> bool {
     let name = directory.as_encoded_bytes();
     !name.is_empty() && !matches!(name[0], b'_' | b'.') && !name.contains(&b'/')
 }
 
-/// The job a lease speaks of.
+/// A job, as its lease names it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Job {
     /// `owner/name`.
@@ -121,26 +122,26 @@ pub struct Job {
     pub job: String,
 }
 
-/// What a started-hook records for as long as its Worker lives. Leases only ever add protection.
+/// The record of a started-hook about its job, valid while the Worker lives. Leases only add protection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The Worker: the lease is valid exactly as long as this process lives.
     pub worker: ProcessId,
     /// The boot it was written in.
     pub boot_id: String,
-    /// The pid namespace that `worker` counts in.
+    /// The pid namespace of `worker`.
     pub pid_namespace: u64,
     /// The runner's root.
     pub root: PathBuf,
     /// The root's identity.
     pub root_id: FileId,
-    /// The work directory's identity, when there is one yet.
+    /// The work directory's identity, if it exists.
     pub work_id: Option<FileId>,
-    /// What runs.
+    /// The job.
     pub job: Job,
     /// When the hook ran.
     pub since: SystemTime,
-    /// What the job is expected to take; none where nothing is forecast.
+    /// The space that the job is expected to use; none without a forecast.
     pub reserved: Option<Reservation>,
 }
 

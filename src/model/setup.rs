@@ -6,25 +6,25 @@ use serde::Serialize;
 use std::path::PathBuf;
 use strum::IntoStaticStr;
 
-/// The whole.
+/// The result of `install` or `uninstall`.
 #[derive(Debug, Clone, Default)]
 pub struct SetupReport {
     /// `install` or `uninstall`.
     pub verb: &'static str,
     /// True when nothing was touched.
     pub dry_run: bool,
-    /// The program goes after this: nothing more can be done with it.
+    /// Whether the program is removed after this, so that no further command of it can be suggested.
     pub is_last: bool,
     /// Runner by runner.
     pub runners: Vec<SetupRunner>,
     /// Commands, in order.
     pub commands: Vec<SetupCommand>,
-    /// What people should know.
+    /// Remarks for people.
     pub notes: Vec<String>,
 }
 
 impl SetupReport {
-    /// Whether everything that was to be done was done, or would be.
+    /// Whether everything was done, or would be.
     pub fn is_whole(&self) -> bool {
         let stuck = |runner: &SetupRunner| {
             matches!(runner.outcome, SetupOutcome::Blocked(_) | SetupOutcome::Failed(_))
@@ -33,7 +33,7 @@ impl SetupReport {
             && !self.commands.iter().any(|command| matches!(command.outcome, CommandOutcome::Failed(_)))
     }
 
-    /// How it went with the runners, in one line.
+    /// The results of all runners in one line.
     pub fn summary(&self) -> String {
         let done = if self.verb == "install" { "wired" } else { "put back" };
         let words = [
@@ -56,7 +56,7 @@ impl SetupReport {
         }
     }
 
-    /// The one command that is left to do, and what for.
+    /// The remaining command, and its purpose.
     pub fn next(&self) -> Option<(String, String)> {
         let verb = format!("disk-guard {}", self.verb);
         if self.is_last {
@@ -94,7 +94,7 @@ impl SetupReport {
     }
 }
 
-/// One runner's part.
+/// The result for one runner.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct SetupRunner {
     /// Its name.
@@ -102,7 +102,7 @@ pub struct SetupRunner {
     /// Where it is.
     #[serde(with = "as_json::PathText")]
     pub root: PathBuf,
-    /// What became of it.
+    /// The result.
     #[serde(flatten)]
     pub outcome: SetupOutcome,
     /// The lines of its `.env` that change.
@@ -110,11 +110,11 @@ pub struct SetupRunner {
     /// Chain scripts that are written.
     #[serde(with = "as_json::PathTexts")]
     pub chains: Vec<PathBuf>,
-    /// What people should know.
+    /// Remarks for people.
     pub notes: Vec<String>,
 }
 
-/// What became of one runner.
+/// The result for one runner.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum SetupOutcome {
@@ -122,13 +122,13 @@ pub enum SetupOutcome {
     Planned,
     /// Its `.env` was changed.
     Changed,
-    /// It was as it should be.
+    /// Nothing had to be changed.
     Unchanged,
-    /// It belongs to somebody else, and we are not root; whose it is.
+    /// It belongs to another user, and this process is not root; its owner.
     NotOurs(String),
-    /// It cannot be done, and nothing of it was; why.
+    /// It cannot be changed, and nothing was; the reason.
     Blocked(String),
-    /// It was begun and failed; its `.env` is as it was.
+    /// The change failed; its `.env` is unchanged.
     Failed(String),
 }
 
@@ -138,7 +138,7 @@ impl SetupOutcome {
         self.into()
     }
 
-    /// Why, where that is not plain.
+    /// The reason, if there is one.
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::NotOurs(reason) | Self::Blocked(reason) | Self::Failed(reason) => Some(reason),
@@ -147,7 +147,7 @@ impl SetupOutcome {
     }
 }
 
-/// A line of a `.env`: what goes, what comes.
+/// A changed line of a `.env`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SetupChange {
     /// Counted from 1.
@@ -166,14 +166,14 @@ pub struct SetupCommand {
     /// Program and arguments.
     #[serde(rename = "command")]
     pub words: Vec<String>,
-    /// What for.
+    /// Its purpose.
     pub why: String,
-    /// What became of it.
+    /// Its result.
     #[serde(flatten)]
     pub outcome: CommandOutcome,
 }
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum CommandOutcome {
@@ -181,9 +181,9 @@ pub enum CommandOutcome {
     Planned,
     /// It was run.
     Done,
-    /// It failed; what it said.
+    /// It failed; its message.
     Failed(String),
-    /// It is for a person to run, when the time is right.
+    /// A person has to run it at a suitable time.
     ForYou,
 }
 
@@ -193,7 +193,7 @@ impl CommandOutcome {
         self.into()
     }
 
-    /// Why not, where it was tried.
+    /// Why it failed, if it was run.
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Failed(why) => Some(why),

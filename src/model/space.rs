@@ -7,31 +7,31 @@ use serde::Serialize;
 use std::path::PathBuf;
 use strum::IntoStaticStr;
 
-/// A directory that holds much of a disk, and what can be done about it.
+/// A directory that uses much of a disk, and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SpaceHolder {
-    /// What kind of thing it is.
+    /// Its kind.
     pub class: SpaceClass,
-    /// Where; the mount point for what lies outside of work directories.
+    /// Its path; the mount point for everything outside of work directories.
     #[serde(flatten, with = "as_json::AtPath")]
     pub path: PathBuf,
-    /// Whose; empty for what is nobody's.
+    /// Its runner; empty if there is none.
     #[serde(with = "as_json::TextOrNull")]
     pub runner: String,
-    /// Which disk.
+    /// Its disk.
     #[serde(skip)]
     pub filesystem: FilesystemId,
-    /// Allocated bytes, without the caches that lie in it.
+    /// Allocated bytes, without caches in it.
     pub bytes: u64,
-    /// Files and directories, without those of the caches that lie in it.
+    /// Files and directories, without those of caches in it.
     pub inodes: u64,
-    /// Whether inodes are what its disk lacks, and not bytes.
+    /// Whether its disk is short of inodes and not of bytes.
     #[serde(skip)]
     pub by_inodes: bool,
-    /// Whether all of it was seen: if not, it holds more.
+    /// Whether it was measured completely; if not, it uses more.
     #[serde(rename = "whole")]
     pub is_whole: bool,
-    /// The remedy, or the rule by which the guard would do it.
+    /// The remedy, or the rule with which the guard would remove it.
     pub remedy: String,
 }
 
@@ -53,9 +53,9 @@ pub enum SpaceClass {
     StaleCheckout,
     /// A repository.
     Checkout,
-    /// What builds have made, and no rule declares.
+    /// Output of builds that no rule covers.
     BuildTree,
-    /// All that lies in no work directory.
+    /// Everything outside of work directories.
     OutsideOfWork,
 }
 

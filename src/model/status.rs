@@ -15,12 +15,12 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 use strum::{IntoStaticStr, VariantArray};
 
-/// Everything `status` shows, as of one moment.
+/// The content of `status` at one moment.
 #[derive(Debug, Clone)]
 pub struct HostStatus {
     /// The host's name.
     pub host: String,
-    /// The moment: ages are counted from here.
+    /// The moment from which ages are counted.
     pub time: SystemTime,
     /// Whether every process could be seen.
     pub visibility: Visibility,
@@ -30,33 +30,33 @@ pub struct HostStatus {
     pub trash_bytes: u64,
     /// The filesystems that hold work directories.
     pub filesystems: Vec<FilesystemStatus>,
-    /// The host's other disks, for orientation; the guard does not act on them.
+    /// The host's other disks, as information; the guard does not act on them.
     pub other_disks: Vec<Disk>,
-    /// What holds the disks whose goal is missed, the largest first.
+    /// The largest users of the disks whose goal is missed, the largest first.
     pub holding: Vec<SpaceHolder>,
-    /// One entry a runner.
+    /// One entry per runner.
     pub runners: Vec<RunnerStatus>,
     /// The caches outside of work directories.
     pub declared: Vec<DeclaredStatus>,
     /// Cargo targets that were read for what no build uses.
     pub targets: Vec<TargetView>,
-    /// What live jobs need, by filesystem; none where the forecast is switched off.
+    /// The need of live jobs, by filesystem; none if the forecast is disabled.
     pub forecasts: Vec<DiskForecast>,
-    /// What the host can run out of beside that.
+    /// The host's other limits.
     pub capacity: Capacity,
-    /// What the reaper found in its last run; none where it never ran.
+    /// The result of the reaper's last run; none if it never ran.
     pub reap: Option<ReapRecord>,
-    /// What became of stores in the last run; none where it never ran.
+    /// The result of the last run over stores; none if there was none.
     pub stores: Option<StoresRecord>,
-    /// What equal files of several runners shared in the last sweep; none where it never did that.
+    /// The last sweep's result of sharing blocks; none if there was none.
     pub dedupe: Option<DedupeRecord>,
-    /// What people should know; not errors. May hold names from disk: escape before printing.
+    /// Remarks for people; not errors. May contain names from disk: escape before printing.
     pub notes: Vec<String>,
     /// How many runners each configured glob found.
     pub root_matches: Vec<RootMatches>,
-    /// The cache rules, and whether each is in force.
+    /// The cache rules, and whether each is enabled.
     pub rules: Vec<RuleStatus>,
-    /// Whether those are the globs that nobody has configured: most hosts have runners in one of the places only.
+    /// Whether those are the built-in globs, most of which match nothing on most hosts.
     pub roots_are_built_in: bool,
 }
 
@@ -65,17 +65,17 @@ pub struct HostStatus {
 pub struct RuleStatus {
     /// Its name.
     pub name: String,
-    /// Not with `enabled = false`: what it would match is left alone.
+    /// False with `enabled = false`: its matches are kept.
     #[serde(rename = "enabled")]
     pub is_enabled: bool,
 }
 
-/// A filesystem and how bad it is.
+/// A filesystem and its level.
 #[derive(Debug, Clone)]
 pub struct FilesystemStatus {
-    /// Which, and its usage.
+    /// The filesystem and its usage.
     pub filesystem: Filesystem,
-    /// Against the configured watermarks and floors.
+    /// Its level by the configured watermarks and floors.
     pub level: Level,
 }
 
@@ -103,9 +103,9 @@ pub struct RootMatches {
 /// The host lock as seen from outside.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LockView {
-    /// Whether anybody holds it.
+    /// Whether it is held.
     pub held: bool,
-    /// Those who do, as far as they can be seen.
+    /// The visible processes that hold it.
     pub holders: Vec<LockHolder>,
 }
 
@@ -116,38 +116,38 @@ pub struct LockHolder {
     pub pid: Pid,
     /// Its name (`comm`).
     pub process: String,
-    /// When that process started, which bounds how long it can have held the lock.
+    /// When that process started: it cannot have held the lock for longer.
     #[serde(with = "as_json::OptionalTime")]
     pub since: Option<SystemTime>,
 }
 
-/// A runner and all that is known of it.
+/// The status of a runner.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RunnerStatus {
-    /// Which.
+    /// The runner.
     #[serde(flatten, with = "WholeRunner")]
     pub runner: Runner,
     /// Liveness alone; see `guarded` for whether its caches may be claimed.
     pub state: Liveness,
-    /// Whether its jobs pass through our hook.
+    /// Whether its jobs run our hook.
     #[serde(with = "IsGuarded")]
     pub guarded: Guarded,
     /// Whether it is out of service, or will be when its job has ended.
     pub drained: Option<OutOfService>,
-    /// What `state` rests on, and what else forbids a claim.
+    /// The evidence behind `state`, and other evidence that forbids a claim.
     pub evidence: Vec<Evidence>,
-    /// The job it runs, when its lease tells.
+    /// Its job, according to its lease.
     pub job: Option<JobView>,
     /// Its caches.
     pub caches: Vec<Cache>,
-    /// Bytes that a sweep could take from it now.
+    /// Bytes that a sweep could remove now.
     pub reclaimable_bytes: u64,
-    /// Bytes in caches that must not be taken from it now.
+    /// Bytes in caches that must not be removed now.
     pub blocked_bytes: u64,
 }
 
 impl RunnerStatus {
-    /// What people are shown: liveness, and whether it takes jobs.
+    /// The state that is shown to people: liveness, and whether it takes jobs.
     pub fn standing(&self) -> Standing {
         match (self.state, self.drained) {
             (Liveness::Idle, Some(_)) => Standing::Drained,
@@ -159,7 +159,7 @@ impl RunnerStatus {
     }
 }
 
-/// Liveness, and whether a runner takes jobs, in one word.
+/// The state of a runner as one word: liveness, and whether it takes jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "lowercase")]
 pub enum Standing {
@@ -167,9 +167,9 @@ pub enum Standing {
     Busy,
     /// It has none.
     Idle,
-    /// That cannot be told.
+    /// Unknown.
     Unknown,
-    /// It is to be out of service, and may have a job still.
+    /// It is being drained, and may still have a job.
     Draining,
     /// It is idle and takes no job.
     Drained,
@@ -179,16 +179,16 @@ impl Standing {
     /// All of them, in the order of headlines.
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
-    /// The word.
+    /// The name.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// That a runner is out of service.
+/// The record of a drained runner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OutOfService {
-    /// Whether a person took it out, who also brings it back; else a sweep did (`drain.auto`), and brings it back itself.
+    /// Whether a person has drained it, who also has to resume it. Otherwise a sweep did (`drain.auto`) and resumes it itself.
     #[serde(rename = "by", with = "Hand")]
     pub by_hand: bool,
     /// Since when.
@@ -199,22 +199,22 @@ pub struct OutOfService {
 /// A cache outside of work directories, which the configuration declares.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct DeclaredStatus {
-    /// Which.
+    /// The cache.
     #[serde(flatten)]
     pub cache: Cache,
     /// The runners that may use it.
     pub runners: Vec<String>,
-    /// Whether a sweep could take it now.
+    /// Whether a sweep could remove it now.
     #[serde(rename = "reclaimable")]
     pub is_reclaimable: bool,
-    /// What speaks against claiming it.
+    /// The evidence against claiming it.
     pub evidence: Vec<Evidence>,
 }
 
 /// A running job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct JobView {
-    /// Which.
+    /// The job.
     #[serde(flatten)]
     pub job: Job,
     /// When it began.
@@ -232,13 +232,13 @@ pub struct CheckResult {
     pub path: Option<PathBuf>,
     /// The verdict.
     pub state: Liveness,
-    /// What it rests on.
+    /// The evidence behind it.
     pub evidence: Vec<Evidence>,
 }
 
 adapters! {
     /// Whether a runner is guarded.
     IsGuarded: Guarded => bool, Guarded::is_guarded;
-    /// Who took a runner out of service.
+    /// Whether a person or a sweep has drained a runner.
     Hand: bool => String, |by_hand| if *by_hand { "hand" } else { "auto" }.to_owned();
 }

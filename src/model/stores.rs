@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
-/// Whose store it is.
+/// The kinds of stores.
 #[derive(
     Debug,
     Clone,
@@ -77,19 +77,18 @@ impl StoreKind {
         })
     }
 
-    /// Whether it is a directory of some user's, which has to be named. The others know where their store is.
+    /// Whether it is a user's directory that has to be configured. The other tools know where their store is.
     pub fn is_directory(self) -> bool {
         matches!(self, Self::Sccache | Self::Ccache | Self::Pnpm | Self::Go | Self::BazelDisk)
     }
 
-    /// Whether its tool can be asked for so many bytes and no more. Go empties its cache, and pnpm drops all that no project
-    /// refers to.
+    /// Whether its tool can free a given number of bytes. Go empties its cache, and pnpm removes everything that no project references.
     pub fn is_bounded(self) -> bool {
         !matches!(self, Self::Pnpm | Self::Go)
     }
 
-    /// Whether the tool itself keeps its collection and builds apart: Nix by its own lock and roots, ccache because each entry is
-    /// replaced and removed as a whole and one that is gone is compiled again.
+    /// Whether the tool itself protects running builds from its collection: Nix by its lock and roots; ccache because each entry is
+    /// replaced and removed as a whole, and a missing one is compiled again.
     pub fn locks_builds_out(self) -> bool {
         matches!(self, Self::Nix | Self::Ccache)
     }
@@ -106,43 +105,43 @@ impl fmt::Display for StoreKind {
 pub struct StoreRule {
     /// Its name; unique.
     pub name: String,
-    /// Whose it is.
+    /// Its kind.
     pub kind: StoreKind,
     /// The program and its first arguments; never empty.
     pub command: Vec<String>,
-    /// Where it is, if its tool is not asked.
+    /// Its directory, unless its tool knows it.
     pub path: Option<PathBuf>,
-    /// Collected down to this without pressure as well; 0 = no cap.
+    /// Also collected down to this without pressure; 0: no limit.
     pub max_size: u64,
-    /// Never asked for less than this.
+    /// Never collected below this.
     pub keep: u64,
-    /// How long one collection may take.
+    /// The time limit of one collection.
     pub timeout: Duration,
     /// Whether it may be collected while jobs run.
     pub beside_jobs: bool,
 }
 
-/// What is known of a store before anything is asked of it.
+/// The facts about a store before its collection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoreFacts {
-    /// Where it lies.
+    /// Its path.
     pub path: Option<PathBuf>,
-    /// On which filesystem, and how full that is.
+    /// Its filesystem and the usage of that.
     pub filesystem: Option<(FilesystemId, Usage)>,
-    /// How large it is; none where it was not asked for or its tool does not tell.
+    /// Its size; none if it was not measured or its tool does not report it.
     pub bytes: Option<u64>,
     /// Why it cannot be collected: its tool is not there, does not answer, or must not be run.
     pub problem: Option<String>,
-    /// Its last collection gave next to nothing, and was not long ago.
+    /// Whether its last collection freed almost nothing and was recent.
     pub rests: bool,
 }
 
-/// Whether builds may be going on.
+/// Whether builds may be running.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostState {
     /// Every runner of the host is provably idle.
     Idle,
-    /// One is not, or it cannot be told; why.
+    /// One is not, or that is unknown; the reason.
     InUse(String),
 }
 
@@ -163,16 +162,16 @@ impl StoreReason {
     }
 }
 
-/// How much is to be asked of a store.
+/// The amount that a store has to free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Portion {
-    /// So many bytes are wanted of it.
+    /// The bytes to free.
     pub bytes: u64,
-    /// What it may keep, where its size is known.
+    /// The bytes that it may keep, if its size is known.
     pub keep: Option<u64>,
 }
 
-/// What is decided about one store.
+/// The decision about one store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreVerdict {
     /// To be collected.
@@ -185,15 +184,15 @@ pub enum StoreVerdict {
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Leaves {
-    /// Nothing is needed of it: its disk has room, or other stores give enough.
+    /// Not needed: its disk has room, or other stores free enough.
     NotNeeded,
-    /// It holds no more than `keep`.
+    /// It is not larger than `keep`.
     AtItsFloor,
-    /// Its last collection gave next to nothing.
+    /// Its last collection freed almost nothing.
     Rests,
-    /// Somebody may build; who.
+    /// A build may be running; whose.
     InUse(String),
-    /// It cannot be looked at, or its tool cannot be used; why.
+    /// It cannot be examined, or its tool cannot be used; the reason.
     Unusable(String),
 }
 
@@ -204,7 +203,7 @@ impl Leaves {
     }
 }
 
-/// What came of it.
+/// The result of a collection.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum StoreResult {
@@ -212,11 +211,11 @@ pub enum StoreResult {
     Planned,
     /// Left alone.
     Kept,
-    /// Its tool has done what it was asked for.
+    /// Its tool has collected it.
     Collected,
-    /// Its tool was ended, because a job came; why it is thought so.
+    /// Its tool was ended because a job started; the sign of that job.
     Interrupted(String),
-    /// Its tool failed, took too long, or said so of itself.
+    /// Its tool failed, took too long, or reported an error.
     Failed(String),
     /// The run had no time for it.
     Deferred,
@@ -229,27 +228,27 @@ impl StoreResult {
     }
 }
 
-/// One store's part of a run.
+/// The result of a run for one store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreReport {
     /// The entry's name.
     pub name: String,
     /// Its kind.
     pub kind: StoreKind,
-    /// What was known.
+    /// The facts.
     pub facts: StoreFacts,
-    /// What was decided.
+    /// The decision.
     pub verdict: StoreVerdict,
-    /// What came of it.
+    /// The result.
     pub result: StoreResult,
-    /// Bytes that its filesystem has gained meanwhile, as measured.
+    /// The measured increase of free bytes on its filesystem meanwhile.
     pub freed_bytes: u64,
-    /// How long its tool took.
+    /// The duration of its tool's calls.
     pub took: Duration,
 }
 
 impl StoreReport {
-    /// How much was, or would be, asked of it.
+    /// The bytes that it had, or would have, to free.
     pub fn asked_bytes(&self) -> u64 {
         match &self.verdict {
             StoreVerdict::Collect(_, portion) => portion.bytes,
@@ -257,7 +256,7 @@ impl StoreReport {
         }
     }
 
-    /// Whether something went wrong.
+    /// Whether there was an error.
     pub fn is_failed(&self) -> bool {
         matches!(self.result, StoreResult::Failed(_))
             || matches!(self.verdict, StoreVerdict::Leave(Leaves::Unusable(_)))
@@ -269,36 +268,36 @@ impl StoreReport {
 pub struct StoresReport {
     /// Whether nothing was collected.
     pub dry_run: bool,
-    /// One entry a `[[store]]`, in the order of the configuration.
+    /// One entry per `[[store]]`, in the order of the configuration.
     pub stores: Vec<StoreReport>,
 }
 
 impl StoresReport {
-    /// Whether something went wrong.
+    /// Whether there was an error.
     pub fn is_failed(&self) -> bool {
         self.stores.iter().any(StoreReport::is_failed)
     }
 
-    /// Bytes that came free.
+    /// Freed bytes.
     pub fn freed_bytes(&self) -> u64 {
         self.stores.iter().map(|store| store.freed_bytes).sum()
     }
 }
 
-/// What the last run found and did, and sums since the beginning.
+/// The result of the last run, and sums of all runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StoresRecord {
-    /// One entry a store.
+    /// One entry per store.
     pub stores: Vec<StoreRecord>,
-    /// Bytes that came free, by kind.
+    /// Freed bytes, by kind.
     #[serde(rename = "freed_bytes_total")]
     pub freed_total: BTreeMap<String, u64>,
     /// Collections that failed, by kind.
     pub failed_total: BTreeMap<String, u64>,
 }
 
-/// The last run's word on one store.
+/// The last run's result for one store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreRecord {
     /// The entry's name.
@@ -308,26 +307,26 @@ pub struct StoreRecord {
     /// When the run was.
     #[serde(with = "as_json::WholeSeconds")]
     pub time: SystemTime,
-    /// How large it was when that was last asked for.
+    /// Its size when it was last measured.
     #[serde(default)]
     pub bytes: Option<u64>,
-    /// What came of it.
+    /// The result.
     #[serde(default)]
     pub outcome: String,
-    /// Bytes that came free.
+    /// Freed bytes.
     #[serde(default)]
     pub freed_bytes: u64,
-    /// When it was last collected, and what that gave.
+    /// Its last collection, and the freed bytes.
     #[serde(default)]
     pub collected: Option<Collected>,
-    /// Until when nothing more is asked of it: its last collection gave next to nothing.
+    /// The time until which it is not collected again, because its last collection freed almost nothing.
     #[serde(default, with = "as_json::OptionalWholeSeconds")]
     pub rests_until: Option<SystemTime>,
-    /// What went wrong, or why it was left alone.
+    /// The error, or why it was left alone.
     #[serde(default)]
     pub detail: Option<String>,
 }
 
-/// A collection: when, and how many bytes came free.
+/// A collection: its time and the freed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collected(#[serde(with = "as_json::WholeSeconds")] pub SystemTime, pub u64);

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use strum::{IntoStaticStr, VariantArray};
 
-/// A target directory, read into what cargo builds, reuses and throws away as one.
+/// The content of a target directory, in units that cargo builds, reuses and discards as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CargoTarget {
-    /// What cargo has built.
+    /// The units that cargo has built.
     pub units: Vec<Unit>,
-    /// What belongs to no unit and that cargo makes again when it is missing.
+    /// Other content, which cargo creates again if it is missing.
     pub extras: Vec<Extra>,
     /// Cargo's lock of each profile that holds units, relative to the target directory.
     pub locks: Vec<PathBuf>,
@@ -23,32 +23,32 @@ pub struct CargoTarget {
     pub bytes: u64,
 }
 
-/// One thing that cargo builds: a crate, a test executable, a build script or its run. It goes as a whole or not at all.
+/// One unit of cargo: a crate, a test executable, a build script or its run. It is removed as a whole or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
     /// For people: the package, with its kind (`serde lib-serde`).
     pub label: String,
-    /// What it was built for: units of one role replace each other. Only an estimate, since features are unified per command.
+    /// Its purpose: units of one role replace each other. This is an estimate, because features are unified per command.
     pub role: String,
     /// Its fingerprints, each a unit of its own kind in one directory.
     pub hashes: Vec<u64>,
-    /// The fingerprints of what it was built from.
+    /// The fingerprints of its dependencies.
     pub needs: Vec<u64>,
-    /// Whether cargo could read it: it has a fingerprint that is complete.
+    /// Whether cargo can reuse it.
     pub state: UnitState,
     /// When it was built: the modification time of its fingerprint.
     pub built: SystemTime,
-    /// When a build last read its fingerprint, as far as the filesystem tells.
+    /// When a build last read its fingerprint, if the filesystem records that.
     pub read: SystemTime,
     /// When its fingerprint was last armed or changed (`st_ctime`).
     pub armed: SystemTime,
-    /// How long its build took.
+    /// The duration of its build.
     pub cost: Duration,
     /// Whether it belongs to the workspace, so that the next commit is likely to rebuild it anyway.
     pub origin: Origin,
-    /// Allocated bytes that its removal gives back.
+    /// Allocated bytes that its removal frees.
     pub bytes: u64,
-    /// Its files and directories, in the order in which they have to go.
+    /// Its files and directories, in the order of their removal.
     pub members: Vec<Member>,
 }
 
@@ -57,11 +57,11 @@ pub struct Unit {
 pub enum UnitState {
     /// It has a fingerprint.
     Complete,
-    /// Its fingerprint is missing or torn: cargo builds it again whatever else there is.
+    /// Its fingerprint is missing or damaged: cargo builds it again in any case.
     Broken,
 }
 
-/// Where a unit's source lies.
+/// The place of a unit's source code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// In the workspace.
@@ -70,20 +70,20 @@ pub enum Origin {
     Dependency,
 }
 
-/// Something beside the units.
+/// Other content of a target directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extra {
-    /// What it is.
+    /// Its kind.
     pub kind: ExtraKind,
-    /// When something in it was last written.
+    /// Its last modification.
     pub changed: SystemTime,
-    /// Allocated bytes that its removal gives back.
+    /// Allocated bytes that its removal frees.
     pub bytes: u64,
     /// Its files and directories.
     pub members: Vec<Member>,
 }
 
-/// What an extra is.
+/// The kinds of other content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExtraKind {
     /// Documentation, packages, timings, scratch files of tests, and artefacts that no fingerprint names.
@@ -92,33 +92,33 @@ pub enum ExtraKind {
     Incremental,
 }
 
-/// Whether the filesystem tells when a build last used a unit.
+/// Whether the filesystem records when a build last used a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReferenceBits {
-    /// It does: access times move (relatime), and what a build needs is a closed set.
+    /// It does: access times are updated (relatime), and the used units include all their dependencies.
     Trusted,
-    /// It does not, and why.
+    /// It does not; the reason.
     Untrusted(String),
 }
 
-/// Whether reads update access times on a filesystem. Where they do, a build shows what it has used.
+/// Whether reads update access times on a filesystem. If so, they show which units a build has used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccessTimes {
     /// They do.
     Move,
     /// They do not, as under noatime.
     Stay,
-    /// It could not be found out, and why.
+    /// Unknown; the reason.
     Unknown(String),
 }
 
-/// How dear a step is; the cheapest to lose first.
+/// The cost of a step, the cheapest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum TrimTier {
-    /// No build can reuse it: its fingerprint, or one of what it was built from, is gone.
+    /// No build can reuse it: its fingerprint, or that of a dependency, is missing.
     Broken,
-    /// No build has used it since others were used; without reference bits, one of the same role is newer.
+    /// No build has used it since others were used; without access times, a unit of the same role is newer.
     Unused,
     /// Documentation, packages, scratch files, artefacts without a fingerprint.
     Leftover,
@@ -138,39 +138,39 @@ impl TrimTier {
     }
 }
 
-/// One step of a trim: what goes together.
+/// One step of a trim: entries that are removed together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrimStep {
-    /// How dear it is.
+    /// Its cost.
     pub tier: TrimTier,
-    /// Allocated bytes that it gives back.
+    /// Allocated bytes that it frees.
     pub bytes: u64,
-    /// How long the build of what goes took; what the next commit rebuilds anyway counts nothing.
+    /// The build time of the removed units. Units that the next commit rebuilds anyway count 0.
     pub cost: Duration,
-    /// When a build last used any of it, as far as is known.
+    /// The last known use by a build.
     pub last_used: SystemTime,
-    /// How many units go; 0 for what is none.
+    /// The number of removed units; 0 for other content.
     pub units: usize,
-    /// What goes, in this order.
+    /// The removed entries, in this order.
     pub members: Vec<Member>,
 }
 
-/// In which order a target directory can be trimmed.
+/// The steps in which a target directory can be trimmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrimOffer {
-    /// The steps, the cheapest first. Any number of them from the first on leaves a target that cargo can use.
+    /// The steps, the cheapest first. After any number of them, counted from the first, cargo can use the target.
     pub steps: Vec<TrimStep>,
-    /// What has to be locked while they are taken, relative to the target directory.
+    /// Files to lock during the removal, relative to the target directory.
     pub locks: Vec<PathBuf>,
-    /// Whether `Unused` rests on what builds have read.
+    /// Whether `Unused` is derived from access times.
     pub bits: ReferenceBits,
-    /// Allocated bytes of all that was looked at.
+    /// Allocated bytes of everything that was examined.
     pub bytes: u64,
 }
 
 impl TrimOffer {
-    /// How many of the steps, from the first on, give at least `bytes` without any dearer than `dearest`; all such steps when they
-    /// do not suffice.
+    /// The number of steps, counted from the first, that free at least `bytes` and cost at most `dearest`; all such steps if they do not
+    /// suffice.
     pub fn steps_for(&self, bytes: u64, dearest: TrimTier) -> usize {
         let mut gained = 0;
         let mut count = 0;
@@ -202,7 +202,7 @@ impl TrimOffer {
     }
 }
 
-/// What a target directory holds, by how dear it is.
+/// The content of a target directory, by cost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TargetView {
     /// The target directory.
@@ -210,11 +210,11 @@ pub struct TargetView {
     pub path: PathBuf,
     /// Its runner's name.
     pub runner: String,
-    /// Allocated bytes of all that was looked at.
+    /// Allocated bytes of everything that was examined.
     pub bytes: u64,
-    /// Those of units that no build uses.
+    /// Those of unused units.
     pub unused_bytes: u64,
-    /// When a build last used any of the units that none uses any more, as far as is known.
+    /// The last known use of one of the unused units by a build.
     #[serde(with = "as_json::OptionalTime")]
     pub last_used: Option<SystemTime>,
     /// Allocated bytes by tier, in the order of [`TrimTier::ALL`].
@@ -223,7 +223,7 @@ pub struct TargetView {
 }
 
 impl TargetView {
-    /// Of what was found in a target.
+    /// From the steps of a target.
     pub fn of(path: &Path, runner: &str, offer: &TrimOffer) -> Self {
         let unused = offer.steps.iter().filter(|step| step.tier == TrimTier::Unused);
         Self {
@@ -237,18 +237,18 @@ impl TargetView {
     }
 }
 
-/// Units and extras of a target directory that go, while the rest of it stays.
+/// The part of a target directory that is removed while the rest is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrimPart {
-    /// What goes, in this order: of each unit its fingerprint first.
+    /// The removed entries in this order: of each unit its fingerprint first.
     pub members: Arc<[Member]>,
     /// Cargo's locks, held while the members are moved; relative to the cache.
     pub locks: Arc<[PathBuf]>,
-    /// Allocated bytes that are given back.
+    /// Allocated bytes that are freed.
     pub bytes: u64,
-    /// How many units go.
+    /// The number of removed units.
     pub units: usize,
-    /// The dearest tier among them.
+    /// The highest cost among them.
     pub dearest: TrimTier,
 }
 

@@ -7,22 +7,22 @@ use super::{Death, Missing};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-/// Something that was looked for.
+/// The result of reading a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observed<T> {
-    /// What it says.
+    /// Its content.
     Known(T),
-    /// It could not be seen.
+    /// It could not be read.
     Unknown(Missing),
 }
 
 impl<T> Observed<T> {
-    /// What could not be seen, and how to have it next time.
+    /// A source that could not be read, and how to make it available the next time.
     pub fn missing(what: impl Into<String>, how: impl Into<String>) -> Self {
         Self::Unknown(Missing { what: what.into(), how: how.into() })
     }
 
-    /// What it says, if it could be seen.
+    /// Its content, if it could be read.
     pub fn known(&self) -> Option<&T> {
         match self {
             Self::Known(value) => Some(value),
@@ -68,17 +68,17 @@ pub struct WorkerLog {
     pub name: String,
     /// The job's id, by which the Listener's log knows it.
     pub job_id: Option<String>,
-    /// `Job completed.`: the job's task is over, by an exception perhaps.
+    /// `Job completed.`: the job's task has ended, possibly by an exception.
     pub completed: Option<LogLine>,
     /// The job was cancelled, or the Worker was asked to shut down.
     pub cancelled: Option<LogLine>,
     /// The runner shuts down, and why.
     pub shutdown: Option<LogLine>,
-    /// The result of the job's steps, in the Worker's words.
+    /// The result of the job's steps, as the Worker logs it.
     pub result: Option<(Reported, LogLine)>,
     /// The Worker has reported the job's end to the service.
     pub reported: Option<LogLine>,
-    /// A process of a step that SIGKILL ended.
+    /// A process of a step that was ended by SIGKILL.
     pub killed_step: Option<LogLine>,
     /// Complaints, the latest last.
     pub complaints: Vec<(Complaint, LogLine)>,
@@ -93,9 +93,9 @@ pub struct WorkerLog {
 /// A result of a job, as the runner names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reported {
-    /// All went well.
+    /// The job succeeded.
     Succeeded,
-    /// All went well, with complaints.
+    /// The job succeeded with warnings.
     SucceededWithIssues,
     /// A step failed, or the Worker did.
     Failed,
@@ -107,7 +107,7 @@ pub enum Reported {
     Abandoned,
 }
 
-/// What the Listener's logs say of the job, by its id.
+/// The content of the Listener's logs about the job, by its id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListenerLog {
     /// The job was received.
@@ -118,23 +118,23 @@ pub struct ListenerLog {
     pub finished: Option<(i32, LogLine)>,
     /// The result that was reported.
     pub result: Option<(Reported, LogLine)>,
-    /// Another line by which the job is over for the Listener.
+    /// Another line that ends the job for the Listener.
     pub closed: Option<LogLine>,
     /// The service, a person behind it or a job that came after it cancelled the job.
     pub cancelled: Option<LogLine>,
     /// The Listener itself was asked to stop while the job ran.
     pub shutdown: Option<LogLine>,
-    /// The service took the job away, or could not be reached for too long.
+    /// The service ended the job, or could not be reached for too long.
     pub lost_contact: Option<LogLine>,
     /// The Listener killed the Worker.
     pub stopped: Option<LogLine>,
-    /// The exception that ended the Worker, as the Listener repeats it behind the job's end.
+    /// The exception that ended the Worker, which the Listener logs after the job's end.
     pub exception: Option<LogLine>,
     /// A Listener began after the job was received, and before its end was noted.
     pub restarted: Option<LogLine>,
     /// The job's lease with the service could not be renewed.
     pub lost_renewal: Option<LogLine>,
-    /// Errors while the job ran, and the Worker's last output behind its end.
+    /// Errors while the job ran, and in the Worker's last output after its end.
     pub complaints: Vec<(Complaint, LogLine)>,
     /// The last line that was written while the job ran.
     pub last: Option<LogLine>,
@@ -142,14 +142,14 @@ pub struct ListenerLog {
     pub silence: Option<(SystemTime, Duration)>,
     /// The last line of this Listener has no end, and no other log continues it: the write was cut off.
     pub is_cut: Option<LogLine>,
-    /// Listeners that began since and wrote nothing.
+    /// The number of Listeners that started since and logged nothing.
     pub empty_logs: usize,
     /// Whether everything that the Listener wrote since the job began was read.
     pub is_whole: bool,
 }
 
 impl ListenerLog {
-    /// Whether the Listener lived to see the job's end.
+    /// Whether the Listener has logged the job's end.
     pub fn has_end(&self) -> bool {
         self.finished.is_some() || self.result.is_some() || self.closed.is_some()
     }
@@ -171,22 +171,22 @@ pub enum OomScope {
 /// The content of a kernel message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KernelEvent {
-    /// A process was killed for want of memory.
+    /// A process was killed for lack of memory.
     OomKill {
         /// Its pid.
         pid: i32,
         /// Its name.
         comm: String,
-        /// Whose limit it was.
+        /// The limit that was reached.
         scope: OomScope,
         /// The cgroup that the process was in.
         group: Option<String>,
     },
-    /// A process was chosen to be killed; one of its children may have been taken in its place.
+    /// A process was chosen to be killed; one of its children may have been killed in its place.
     OomChoice {
         /// Its pid.
         pid: i32,
-        /// Whose limit it was.
+        /// The limit that was reached.
         scope: OomScope,
     },
     /// The group in which a process is about to be killed, and the group with the limit: kernels before 5.0.
@@ -196,9 +196,9 @@ pub enum KernelEvent {
         /// The group that is at its limit.
         limit: String,
     },
-    /// All processes of this group are about to be killed for want of memory (`memory.oom.group`).
+    /// All processes of this group are about to be killed for lack of memory (`memory.oom.group`).
     OomWholeGroup {
-        /// Which.
+        /// The group.
         group: String,
     },
     /// A process died of a fault of its own.
@@ -208,18 +208,18 @@ pub enum KernelEvent {
         /// Its name.
         comm: String,
     },
-    /// A disk could not be read or written, or a filesystem found itself damaged.
+    /// A disk could not be read or written, or a filesystem detected damage.
     InputOutput,
     /// There was no room below a filesystem, or for the filesystem's own records.
     NoRoom,
     /// The table of open files was full.
     FileTable,
-    /// No task could be started: this cgroup had all that it may have.
+    /// No task could be started: this cgroup was at its limit.
     ForkRejected {
-        /// Which.
+        /// The group.
         group: String,
     },
-    /// The host went to sleep or woke up.
+    /// The host was suspended or resumed.
     Suspend,
 }
 
@@ -228,9 +228,9 @@ pub enum KernelEvent {
 pub struct KernelLine {
     /// When.
     pub at: SystemTime,
-    /// What it tells.
+    /// The event.
     pub event: KernelEvent,
-    /// Itself.
+    /// The message.
     pub text: String,
 }
 
@@ -239,18 +239,18 @@ pub struct KernelLine {
 pub struct KernelLog {
     /// `journal` or `kmsg`.
     pub source: &'static str,
-    /// Whether nothing of the time asked about can be missing.
+    /// Whether it is complete for the requested span.
     pub is_complete: bool,
-    /// Those that tell something.
+    /// The relevant messages.
     pub lines: Vec<KernelLine>,
 }
 
-/// What a service or a person of the host did, by the journal.
+/// An action of a service or a person on the host, from the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostDeed {
     /// A daemon ended the Worker or all of its unit or container for lack of memory, or reports that the kernel did.
     MemoryKill,
-    /// A person, or a script of one, gave an order to kill or stop.
+    /// A person or a script ran a command to kill or stop.
     Order,
     /// systemd began to stop the unit.
     UnitStop,
@@ -269,22 +269,22 @@ pub enum HostDeed {
 pub struct HostLine {
     /// When.
     pub at: SystemTime,
-    /// Its writer, by the entry's own account.
+    /// Its writer, as the entry names it.
     pub source: String,
-    /// What it tells.
+    /// The action.
     pub deed: HostDeed,
     /// Whether only root, or the service itself, can have written it.
     pub is_trusted: bool,
-    /// Itself.
+    /// The message.
     pub text: String,
 }
 
-/// What the journal has of the host's services around the death.
+/// The journal's lines about the host's services around the death.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostLog {
-    /// Whether nothing of the time asked about can be missing.
+    /// Whether it is complete for the requested span.
     pub is_complete: bool,
-    /// Those that tell something.
+    /// The relevant lines.
     pub lines: Vec<HostLine>,
 }
 
@@ -297,7 +297,7 @@ pub struct UnitRecord {
     pub result: String,
     /// `ActiveState`.
     pub active: String,
-    /// How the main process, which is the Listener's parent, ended last: `ExecMainCode` (1 exited, 2 killed, 3 dumped core) and
+    /// The last end of the main process, which is the Listener's parent: `ExecMainCode` (1 exited, 2 killed, 3 dumped core) and
     /// `ExecMainStatus` (the exit code or the signal).
     pub main: Option<(i32, i32)>,
     /// When that was.
@@ -308,12 +308,12 @@ pub struct UnitRecord {
     pub group: Option<String>,
 }
 
-/// How often processes of a cgroup were killed for want of memory since it was made.
+/// The number of processes of a cgroup that were killed for lack of memory since it was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryEvents {
     /// The group's path in its hierarchy.
     pub group: String,
-    /// The file that says so.
+    /// The file that it was read from.
     pub file: String,
     /// `oom_kill`.
     pub oom_kills: u64,
@@ -321,10 +321,10 @@ pub struct MemoryEvents {
     pub counts_below: bool,
 }
 
-/// How often no task could be started in a cgroup since it was made.
+/// The number of tasks that could not be started in a cgroup since it was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskEvents {
-    /// The file that says so.
+    /// The file that it was read from.
     pub file: String,
     /// `max` of `pids.events`.
     pub refused: u64,
@@ -339,37 +339,37 @@ pub struct PressureFigures {
     pub io: f64,
 }
 
-/// A deed of the guard.
+/// An action of the guard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuardDeed {
     /// When.
     pub at: SystemTime,
     /// `removed`, `claimed`, `restored`.
     pub deed: &'static str,
-    /// What.
+    /// The path.
     pub path: PathBuf,
-    /// How much.
+    /// The amount in bytes.
     pub bytes: Option<u64>,
 }
 
 /// What the guard did while the job ran.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GuardDeeds {
-    /// By this runner's own started-hook, before its job's first step: what it may.
+    /// By this runner's own started-hook, before the job's first step, which is allowed.
     pub by_own_hook: Vec<GuardDeed>,
-    /// In this runner's directories, by anybody else.
+    /// In this runner's directories, by any other run.
     pub here: Vec<GuardDeed>,
     /// Elsewhere on the host.
     pub elsewhere: Vec<GuardDeed>,
     /// The last entry about a disk under pressure meanwhile.
     pub pressure: Option<LogLine>,
-    /// And the last about one above critical.
+    /// The last entry about a disk above critical meanwhile.
     pub critical: Option<LogLine>,
     /// Since when the ledger is complete.
     pub complete_since: Option<SystemTime>,
 }
 
-/// How full the disk of the work directory is now, or that of the runner's own files where that one is full.
+/// The present usage of the disk of the work directory, or of the disk with the runner's own files if that is full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskNow {
     /// Where it is mounted.
@@ -383,7 +383,7 @@ pub struct DiskNow {
 }
 
 impl DiskNow {
-    /// Whether next to nothing can be written there: a job that ends may have left a little room behind.
+    /// Whether almost nothing can be written there: a job that ended may have freed a little.
     pub fn is_full(&self) -> bool {
         self.available_bytes < 1 << 20
             || self.used_percent >= 99
@@ -398,17 +398,16 @@ pub struct HostClock {
     pub boot_id: String,
     /// When it began.
     pub booted: SystemTime,
-    /// How long the host has slept since then (CLOCK_BOOTTIME less CLOCK_MONOTONIC).
+    /// How long the host was suspended since then (CLOCK_BOOTTIME minus CLOCK_MONOTONIC).
     pub slept: Duration,
-    /// How far the wall clock has been put forward since the job's lease was written: what a machine does that was
-    /// frozen from outside.
+    /// How far the wall clock was moved forward since the job's lease was written, as happens on a machine that was frozen from outside.
     pub put_forward: Option<Duration>,
 }
 
-/// Everything that was observed about one death.
+/// All observations about one death.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
-    /// Whose.
+    /// The death.
     pub death: Death,
     /// When this was observed.
     pub now: SystemTime,
@@ -422,13 +421,13 @@ pub struct Facts {
     pub listener: Observed<ListenerLog>,
     /// The kernel's messages.
     pub kernel: Observed<KernelLog>,
-    /// The host's services and people, by the journal.
+    /// Actions of services and people, from the journal.
     pub host: Observed<HostLog>,
     /// The unit.
     pub unit: Observed<UnitRecord>,
     /// The unit's name by the runner's own `.service`, whether or not systemd can be asked.
     pub unit_name: Option<String>,
-    /// Whether pids of the job's records are those of the kernel's messages: false when they were counted in another namespace.
+    /// Whether the pids in the job's records are those in the kernel's messages. They are not if they come from another pid namespace.
     pub pids_are_the_kernels: bool,
     /// The cgroup's count of kills.
     pub memory: Observed<MemoryEvents>,
@@ -438,7 +437,7 @@ pub struct Facts {
     pub pressure: Observed<PressureFigures>,
     /// The disk now.
     pub disk: Observed<DiskNow>,
-    /// The guard's deeds.
+    /// The guard's actions.
     pub guard: Observed<GuardDeeds>,
     /// Boot and clocks.
     pub clock: Observed<HostClock>,

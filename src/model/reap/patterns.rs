@@ -21,7 +21,7 @@ enum What {
     Label(String, Option<GlobSet>),
 }
 
-/// What is wrong with a pattern, in words that follow its text.
+/// Why a pattern is invalid. The message follows the pattern's text.
 #[derive(Debug, thiserror::Error)]
 pub enum PatternError {
     /// It, or the glob in it, is empty.
@@ -60,7 +60,7 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), what })
     }
 
-    /// Whether it names this environment.
+    /// Whether it matches this environment.
     pub fn names(&self, environment: &Environment) -> bool {
         match (&self.what, environment.class) {
             (What::Name(glob), Class::Environment) | (What::Image(glob), Class::Image) => {
@@ -74,7 +74,7 @@ impl Pattern {
         }
     }
 
-    /// Whether it means images.
+    /// Whether it selects images.
     pub fn is_of_images(&self) -> bool {
         matches!(self.what, What::Image(_))
     }
@@ -100,7 +100,7 @@ impl PartialEq for Pattern {
 
 impl Eq for Pattern {}
 
-/// The first of them that names it.
+/// The first pattern that matches the environment.
 pub fn first<'p>(patterns: &'p [Pattern], environment: &Environment) -> Option<&'p Pattern> {
     patterns.iter().find(|pattern| pattern.names(environment))
 }
