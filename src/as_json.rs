@@ -51,7 +51,7 @@ pub(crate) fn path_bytes(path: &Path) -> Option<String> {
     path.to_str().is_none().then(|| STANDARD.encode(path.as_os_str().as_encoded_bytes()))
 }
 
-/// The exact path again; `None` when the bytes are not valid.
+/// The exact path; `None` if the bytes are invalid.
 pub(crate) fn exact_path(text: Option<String>, bytes: Option<&str>) -> Option<Option<PathBuf>> {
     let path = match bytes {
         Some(bytes) => Some(PathBuf::from(OsString::from_vec(STANDARD.decode(bytes).ok()?))),
@@ -63,7 +63,7 @@ pub(crate) fn exact_path(text: Option<String>, bytes: Option<&str>) -> Option<Op
     }
 }
 
-/// Gives a type the schema of its shape in JSON.
+/// Implements a type's JSON schema.
 macro_rules! shape {
     ($name:ty as $shape:ty) => {
         impl schemars::JsonSchema for $name {

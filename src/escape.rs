@@ -43,8 +43,8 @@ pub fn path(path: &Path) -> String {
     os(path.as_os_str())
 }
 
-/// Makes one line of a job's log out of a line whose names have been escaped already. Backslashes are left as they are;
-/// what would be a command, or would end the line, is not.
+/// Makes one line of a job's log from a line whose names are escaped already. Backslashes are kept; commands of the runner and line ends
+/// are escaped.
 pub fn log_line(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     for c in line.chars() {

@@ -56,7 +56,7 @@ struct FootprintEntry {
     runs: Vec<u64>,
 }
 
-/// What is known of the jobs of one runner.
+/// The recorded sizes of the jobs of one runner.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Footprints {
     jobs: Vec<FootprintEntry>,

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const WORKER_ENDS: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Whether a unit that was told to stop has.
+/// Whether a unit has stopped on request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stopped {
     Yes,
@@ -50,12 +50,12 @@ pub(crate) enum ServiceError {
         /// Why.
         source: NoUnit,
     },
-    /// What went wrong with several.
+    /// Errors of several runners.
     #[error("{0}")]
     Several(String),
 }
 
-/// What runners are taken out of service with.
+/// Drains runners and resumes them.
 pub(crate) struct Service<'a> {
     config: &'a Config,
     /// Observes which runners are live now.
@@ -228,7 +228,7 @@ impl<'a> Service<'a> {
         drain::change(level, pressure::lacking(&filesystem.usage, marks).is_met(), by)
     }
 
-    /// Stops a marked runner when it is idle. A runner whose lease has ended is about to be idle.
+    /// Stops a drained runner when it is idle. A runner whose lease has ended is about to become idle.
     fn hold(&self, facts: &HostFacts, runner: &Runner, mut state: Liveness) -> Result<(), ServiceError> {
         let unit = self.unit(runner)?;
         let has_lease = facts

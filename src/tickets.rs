@@ -85,7 +85,7 @@ fn is_beneath(path: &Path) -> bool {
     path.components().all(|part| matches!(part, std::path::Component::Normal(_)))
 }
 
-/// Removes a ticket. Another user's ticket is kept for the next sweep: it asks for what is gone.
+/// Removes a ticket. Another user's ticket is kept for the next sweep: its caches are gone, so it has no effect.
 pub fn withdraw(run: &RunDir, root: FileId) {
     let _ = run.remove(Records::Tickets, OsStr::new(&name(root)));
 }

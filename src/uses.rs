@@ -116,7 +116,7 @@ fn marks(work: &Dir, owner: Uid) -> io::Result<Dir> {
     }
 }
 
-/// How often age and size limits are applied by hooks of one work directory, unless each job is to be looked at.
+/// The interval at which hooks of one work directory apply age and size limits, if not after each job.
 const LIMITS_EVERY: Duration = Duration::from_secs(3600);
 
 /// Whether the hooks of this work directory have applied age and size limits recently.

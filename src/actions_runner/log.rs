@@ -59,7 +59,7 @@ pub struct LogEntry<'l> {
     pub severity: LogSeverity,
     /// The part of the runner that wrote it.
     pub source: &'l str,
-    /// What it says.
+    /// Its text.
     pub message: &'l str,
     /// When.
     pub at: SystemTime,

@@ -24,7 +24,7 @@ pub(crate) enum SettingsError {
     NoText {
         /// Which.
         key: &'static str,
-        /// What it is.
+        /// The found value.
         found: String,
     },
 }

@@ -18,7 +18,7 @@ const WORTH_A_LINE: u64 = 1 << 20;
 /// How many are named, the largest first.
 const NAMED: usize = 64;
 
-/// Those on the given filesystems, the largest first; each once, whoever else holds it.
+/// Such files on the given filesystems, the largest first, each once.
 pub fn held_open(proc: &Proc, filesystems: &[&Filesystem]) -> Vec<DeletedFile> {
     let Ok(processes) = Processes::open(proc) else { return Vec::new() };
     let mut found = HashMap::new();

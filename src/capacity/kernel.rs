@@ -22,7 +22,7 @@ pub fn tasks(proc: &Proc) -> Option<Share> {
     Some(Share { used, of })
 }
 
-/// What is not available of all memory.
+/// The unavailable part of all memory, in bytes.
 pub fn memory(proc: &Proc) -> Option<Share> {
     let info = meminfo(proc)?;
     Some(Share { used: info.mem_total.saturating_sub(info.mem_available?), of: info.mem_total })

@@ -38,7 +38,7 @@ pub fn observe(proc: &Proc, engines: EnginesAsked, facts: &HostFacts) -> Capacit
     }
 }
 
-/// Asks the container engines. They think while the caller observes the host: their answers take longer than anything else here.
+/// Starts the queries of container engines. They run while the caller observes the host, because they take longer than anything else here.
 pub fn ask_engines(programs: &[PathBuf]) -> EnginesAsked {
     EnginesAsked::new(programs, PATIENCE)
 }

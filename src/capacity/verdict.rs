@@ -15,7 +15,7 @@ const AT_ITS_END: f64 = 0.97;
 const STALLED: f64 = 0.10;
 const STUCK: f64 = 0.50;
 
-/// What is used up without anything being short: a host works with a busy processor and with full swap.
+/// Resources that may be used up without a shortage: a host works with a busy processor and with full swap.
 const NEVER_SHORT: [&str; 2] = ["stall-cpu", "swap"];
 
 /// A holding is notable above this share of its filesystem, or where that is not known above a GiB.

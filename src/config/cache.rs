@@ -15,7 +15,7 @@ pub(super) fn with_defaults(own: Vec<Spanned<raw::Cache>>) -> Vec<Spanned<raw::C
     default.into_iter().chain(own).map(spelled_out).collect()
 }
 
-/// With what it leaves to the defaults, as the effective configuration shows it.
+/// The rule with all its defaults, as the effective configuration shows it.
 fn spelled_out(rule: Spanned<raw::Cache>) -> Spanned<raw::Cache> {
     let (span, mut rule) = (rule.span(), rule.into_inner());
     if !rule.is_declared() {
@@ -26,7 +26,7 @@ fn spelled_out(rule: Spanned<raw::Cache>) -> Spanned<raw::Cache> {
     Spanned::new(span, rule)
 }
 
-/// Adds what is wrong with the rules.
+/// Adds the problems of the rules.
 pub(super) fn check(rules: &[Spanned<raw::Cache>], problems: &mut Problems<'_>) {
     let mut names = HashSet::new();
     for rule in rules {

@@ -12,7 +12,7 @@ use toml::Spanned;
 const SYSTEM: [&str; 12] =
     ["bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "usr"];
 
-/// Directories in which programs keep what they alone may delete.
+/// Directories of programs that only those programs may delete from.
 const STORES: [&str; 10] = [
     "/var/lib/docker",
     "/var/lib/containerd",
@@ -77,7 +77,7 @@ fn is_open(part: &str) -> bool {
     part.contains(['*', '?', '[', ']'])
 }
 
-/// What is expected instead of a glob that is too wide.
+/// The expected form, if a glob is too wide.
 fn fault(pattern: &str, owner: Option<&str>) -> Option<String> {
     let Some(rest) = pattern.strip_prefix('/') else { return Some("an absolute glob".into()) };
     let parts: Vec<&str> = rest.split('/').collect();

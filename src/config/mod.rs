@@ -46,7 +46,7 @@ pub struct Config {
     pub runners: Runners,
     /// How siblings are treated.
     pub siblings: Siblings,
-    /// What may go: the default rules, then those of the file, in its order.
+    /// The cache rules: the default ones, then those of the file, in its order.
     pub caches: Vec<CacheRule>,
     /// The line of each `roots` entry and `owner` of a rule: rule, key, value.
     lines: Vec<(String, &'static str, String, usize)>,
@@ -60,7 +60,7 @@ pub struct Config {
     pub forecast: Forecast,
     /// Whether a sweep takes runners out of service while their disk is above critical.
     pub drain_auto: bool,
-    /// Whether a sweep gives what is foreign or locked in idle runners' work directories back to them.
+    /// Whether a sweep repairs owner and mode of foreign or locked entries in idle runners' work directories.
     pub hygiene_repair: bool,
     /// Which of the runners' own files are removed by age.
     pub retention: Retention,
@@ -135,7 +135,7 @@ pub struct Hook {
 pub struct Forecast {
     /// Whether it is on.
     pub enabled: bool,
-    /// What a job takes of which nothing is known, in bytes.
+    /// The estimate for a job without history, in bytes.
     pub unknown: u64,
     /// What a hook does when there is too little room.
     pub on_short: OnShort,
@@ -148,7 +148,7 @@ pub struct Forecast {
 pub struct Paths {
     /// Lock, leases, tickets, requests; on tmpfs.
     pub run_dir: PathBuf,
-    /// What outlives a boot.
+    /// The directory of files that are kept across boots.
     pub state_dir: PathBuf,
     /// procfs.
     pub proc: PathBuf,
@@ -167,7 +167,7 @@ pub enum ConfigError {
         /// The system's error.
         source: std::io::Error,
     },
-    /// It is not what it has to be.
+    /// It is invalid.
     #[error("the configuration {path} is not valid:\n{problems}")]
     Invalid {
         /// Which file.
@@ -182,7 +182,7 @@ pub enum ConfigError {
     Untrusted {
         /// Which file.
         path: String,
-        /// Who can write it.
+        /// The users who can write it.
         why: String,
     },
 }
@@ -261,7 +261,7 @@ impl Config {
         self.lines.iter().find(is_it).map(|(.., line)| *line)
     }
 
-    /// What of this configuration people may not expect.
+    /// Settings that may surprise people.
     pub fn remarks(&self) -> impl Iterator<Item = Remark> {
         self.switched_off.iter().map(|rule| Remark {
             id: format!("rule-off:{rule}"),
@@ -504,7 +504,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, InvalidConfig> {
     })
 }
 
-/// The age limit of one of the retention's rules. It matches no directory by name: what it is about is found in another way.
+/// The age limit of a retention rule. Such a rule matches no directory by name: its files are found in another way.
 fn limit((name, age): (&str, Duration)) -> CacheRule {
     CacheRule { name: name.to_owned(), max_age: Some(age), ..CacheRule::default() }
 }

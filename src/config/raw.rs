@@ -182,7 +182,7 @@ pub(super) struct Cache {
     pub(super) stale: Span,
 }
 
-/// How a cache can be taken apart.
+/// Whether parts of a cache can be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Trim {
@@ -390,7 +390,7 @@ impl Default for Notify {
     }
 }
 
-/// What a hook does when there is less room than live jobs may need, and nothing more may go.
+/// What a hook does if there is less room than live jobs may need and nothing more can be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnShort {
@@ -398,7 +398,7 @@ pub enum OnShort {
     Warn,
     /// Wait, as long as a live sibling's end can help, and within bounds; then as `Warn`.
     Wait,
-    /// Fail the job before it starts, if even all caches together could not give the room. Else as `Warn`.
+    /// Fail the job before it starts if not even all caches together would give enough room. Otherwise as `Warn`.
     Refuse,
 }
 

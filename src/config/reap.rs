@@ -108,7 +108,7 @@ fn check_kind(entry: &raw::Reap, problems: &mut Problems<'_>) {
     }
 }
 
-/// The beginning of a text: a message that quotes a megabyte helps nobody.
+/// The beginning of a text, for messages: a configuration may contain very long values.
 fn beginning(text: &str) -> String {
     const MOST: usize = 80;
     match text.char_indices().nth(MOST) {

@@ -8,8 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 impl Paths {
-    /// The paths that a file names, however wrong it is otherwise; the default ones where it names none, cannot be read, or must
-    /// not be trusted.
+    /// The paths in a configuration that may be invalid otherwise; the defaults if it has none, cannot be read, or must not be trusted.
     pub fn salvaged_from(path: &Path) -> Self {
         read(path).map_or_else(|| Config::default().paths, |text| Self::salvaged(&text))
     }
@@ -37,7 +36,7 @@ impl Paths {
 }
 
 impl Config {
-    /// The defaults with the `[notify]` and `[paths]` of a file that is wrong elsewhere; none where these cannot be used.
+    /// The defaults with `[notify]` and `[paths]` of a configuration that is invalid elsewhere; none if these sections cannot be used.
     pub fn salvaged_for_notify(path: &Path) -> Option<Self> {
         let text = read(path)?;
         let with_paths = sections(&text, &["notify", "paths"]);

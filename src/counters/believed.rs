@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::time::SystemTime;
 
-/// At the end of a sweep: takes in what all runs have counted, this one included, and what it has seen of the disks.
+/// At the end of a sweep: folds the records of all runs, including this one, and adds this sweep's samples of the disks.
 ///
 /// # Errors
 /// [`CountersError`]; the records stay for the next sweep then.
@@ -44,7 +44,7 @@ pub(crate) fn fold_in(
     })
 }
 
-/// Everything that was counted on this host and is believed.
+/// All trusted counts of this host.
 pub(crate) fn counted(
     snapshot: &Snapshot<'_>,
     run: Option<&RunDir>,
@@ -55,7 +55,7 @@ pub(crate) fn counted(
     super::read(&state, run, &|tally, writer| judge.believed(tally, writer), judge.now)
 }
 
-/// Which counts are believed on this host.
+/// Decides which counts are trusted on this host.
 struct Judge<'a> {
     trusted: Uid,
     runners: &'a [Runner],
@@ -80,7 +80,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Whose sweeps keep the totals: the state directory's owner.
+/// The user whose sweeps write the totals: the state directory's owner.
 fn trusted(state_dir: &Path) -> Uid {
     let owner = Dir::resolve(state_dir).and_then(|(dir, _)| dir.status()).map(|status| status.owner);
     owner.unwrap_or(Uid::ROOT)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// The version of the format. Records of another one are not understood.
 const VERSION: u32 = 1;
 
-/// A label is at most so long, in characters; what is longer is cut.
+/// The maximum length of a label, in characters; longer ones are cut.
 const MAX_LABEL: usize = 128;
 
 #[derive(Serialize, Deserialize)]
@@ -21,7 +21,7 @@ struct RecordShape {
     sweep: Option<SweepEnd>,
 }
 
-/// What the bytes of a record are.
+/// The result of parsing a record.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
     /// A record.

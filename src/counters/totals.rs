@@ -51,7 +51,7 @@ pub enum CountersError {
     /// The file.
     #[error("the counters in the state directory cannot be {operation}: {source}")]
     File {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
         /// The system's error.
         source: io::Error,
@@ -61,19 +61,19 @@ pub enum CountersError {
 /// The data for monitoring.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CountersSnapshot {
-    /// Everything that was counted and is believed.
+    /// All trusted counts.
     pub totals: Totals,
-    /// What sweeps have seen of filesystems.
+    /// The samples of filesystems by sweeps.
     pub samples: Samples,
 }
 
-/// What a fold works with.
+/// The inputs of a fold.
 pub struct FoldWork<'a> {
     /// The state directory.
     pub state: &'a StateDir,
     /// The shared directory.
     pub run: &'a RunDir,
-    /// What of a record, written by this user, is believed.
+    /// Returns the trusted part of a record of this user.
     pub believe: &'a dyn Fn(Tally, Uid) -> Tally,
     /// Whether there still is a runner of this name.
     pub is_known: &'a dyn Fn(&str) -> bool,
@@ -179,7 +179,7 @@ impl TotalsFile {
     }
 }
 
-/// One pending record, by what it is known.
+/// One pending record.
 struct Pending {
     key: String,
     name: OsString,
@@ -215,7 +215,7 @@ fn writer(key: &str) -> Uid {
     Uid(key.split('/').next().and_then(|uid| uid.parse().ok()).unwrap_or(u32::MAX))
 }
 
-/// Totals, and what is pending: nothing is written. A shared directory that is missing or closed to us has nothing pending.
+/// The totals with all pending records, without writing. A shared directory that is missing or not readable has no pending records.
 ///
 /// # Errors
 /// [`CountersError`] when the state directory is there and cannot be read.
@@ -249,7 +249,7 @@ pub fn read(
     Ok(kept.snapshot)
 }
 
-/// What sweeps have seen of filesystems: nothing else is read.
+/// Only the samples of filesystems by sweeps.
 ///
 /// # Errors
 /// [`CountersError`].
@@ -259,8 +259,7 @@ pub fn samples(state: &StateDir) -> Result<Samples, CountersError> {
     Ok(kept.map(|kept| kept.snapshot.samples).unwrap_or_default())
 }
 
-/// Takes pending records into the totals, and `samples` into what is remembered of filesystems. Does nothing while another
-/// fold is under way: that one takes them.
+/// Adds pending records to the totals, and `samples` to the recorded samples. Does nothing while another fold runs, which adds them.
 ///
 /// # Errors
 /// [`CountersError`]; the records are then taken by the next fold.

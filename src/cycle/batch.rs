@@ -224,9 +224,9 @@ struct ClaimBatch<'p> {
     waiting: VecDeque<(&'p Action, Reserved)>,
     /// Whether the look before the renames may be taken before the lock.
     is_fenced: bool,
-    /// How often it has been taken.
+    /// The number of these looks.
     looks: usize,
-    /// How long a look at Workers and leases alone takes, if one has been taken.
+    /// The duration of a look at Workers and leases only, if there was one.
     takes: Option<Duration>,
 }
 
@@ -327,7 +327,7 @@ impl<'p> ClaimBatch<'p> {
     }
 }
 
-/// Renames one, unless its locks are held by now.
+/// Renames one, unless its locks are held now.
 fn rename<'p>(
     lock: &ExclusiveLock,
     action: &'p Action,

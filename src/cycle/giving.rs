@@ -38,18 +38,18 @@ pub(super) struct Sorted<'p> {
     pub(super) never: Vec<Action>,
 }
 
-/// What a run knows of it.
+/// The results of removals during a run.
 #[derive(Debug, Default)]
 pub(super) struct Giving {
     /// Whether caches share blocks because of `dedupe`: then the gain of one is known only when it is gone, and the sizes of the others
     /// change with it. They are removed one at a time.
     dedupes: bool,
     freed: BTreeMap<FilesystemId, u64>,
-    /// Filesystems where a removal has freed what it held.
+    /// Filesystems where a removal has freed its size.
     proven: HashSet<FilesystemId>,
-    /// Filesystems where it has not.
+    /// Filesystems where a removal has freed less.
     stopped: HashSet<FilesystemId>,
-    /// How many caches that share their space were met.
+    /// The number of caches with shared space.
     shared: BTreeMap<FilesystemId, usize>,
     /// Filesystems where a directory could not be moved.
     immovable: HashSet<FilesystemId>,

@@ -51,12 +51,12 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 pub use trims::StaleUnits;
 
-/// Rounds of one run. Each one removes something or gives something up, so this is only reached when others fill the disk
+/// The maximum of rounds of one run. Each round removes a cache or gives one up, so this is only reached if other processes fill the disk
 /// as fast as it is emptied.
 const MAX_ROUNDS: usize = 64;
 
-/// So many of them may be spent on trash that appeared meanwhile. Whoever keeps adding to the trash of one runner would keep
-/// the caches of all others otherwise.
+/// The maximum of rounds that are repeated because of new trash. Otherwise a user who keeps adding to the trash of one runner would protect
+/// the caches of all others.
 const MAX_GIVING_WAY: usize = 16;
 
 /// Entries of one work directory's trash that one run deletes and reports. Claims make a few dozen at most; the rest of a flood waits for the next run.
@@ -76,7 +76,7 @@ pub trait RunEvents: Steps {
     fn lock_failed(&mut self, mode: LockMode, error: &LockError);
 }
 
-/// What a run works with.
+/// The inputs of a run.
 pub struct Cycle<'a> {
     /// The configuration.
     pub config: &'a Config,
@@ -84,7 +84,7 @@ pub struct Cycle<'a> {
     pub proc: &'a Proc,
     /// The shared directory.
     pub run: &'a RunDir,
-    /// Who runs the cycle.
+    /// The kind of run.
     pub actor: Role,
     /// What has to be available for live jobs, by filesystem.
     pub rooms: &'a [(FilesystemId, Room)],
@@ -96,7 +96,7 @@ pub struct Cycle<'a> {
     pub events: &'a mut dyn RunEvents,
 }
 
-/// Who runs the cycle.
+/// The kinds of runs.
 #[derive(Debug, Clone)]
 pub enum Role {
     /// The started-hook of the runner with this root.
@@ -136,7 +136,7 @@ pub struct Preview {
     pub root_matches: Vec<(String, usize)>,
 }
 
-/// What went wrong with a run as a whole.
+/// Errors of a run as a whole.
 #[derive(Debug, thiserror::Error)]
 pub enum CycleError {
     /// The host lock.
@@ -144,19 +144,19 @@ pub enum CycleError {
     Lock(#[from] LockError),
 }
 
-/// What a preview is about.
+/// The scope of a preview.
 pub struct PreviewScope<'a, W> {
     /// The runners that own the caches to look at, chosen among those that are found.
     pub whose: W,
     /// What has to be available for live jobs, by filesystem.
     pub rooms: &'a [(FilesystemId, Room)],
-    /// Whether targets are read for what is stale in them, as a sweep does.
+    /// Whether targets are examined for stale units, as a sweep does.
     pub stale: StaleUnits,
     /// Sizes that are remembered, where they are only shown.
     pub memory: Option<&'a Mutex<RememberedSizes>>,
 }
 
-/// What a dry run, a status and a check are made of: the same looks and the same plan as a real sweep, without acting.
+/// The basis of dry runs, `status` and `check`: the observations and the plan of a real sweep, without acting.
 pub fn preview(
     snapshot: &Snapshot<'_>,
     leases: Leases<'_>,
@@ -478,7 +478,7 @@ enum Next {
     Done,
 }
 
-/// What a run remembers from round to round.
+/// The state of a run across its rounds.
 #[derive(Debug, Default)]
 struct SweepState {
     /// Filesystems as they were first seen.
@@ -498,7 +498,7 @@ struct SweepState {
     tried_trash: HashMap<FileId, HashSet<PathBuf>>,
     /// When claims were last made on this host, as of the last look at the trash.
     last_claims: LastClaims,
-    /// How often it has begun again because of trash that others had made since its look.
+    /// The number of rounds that were repeated because of new trash of other guards.
     gave_way: usize,
     /// Whether a hook has reached the siblings' caches.
     beyond_own: bool,
@@ -517,7 +517,7 @@ struct SweepState {
     /// How much has to be free so that there is no shortfall, as of the last measurement.
     wanted: HashMap<FilesystemId, Need>,
     giving: Giving,
-    /// How long it has waited for space to become free.
+    /// The time spent waiting for space to become free.
     settled: Duration,
     notes: Vec<String>,
 }

@@ -80,8 +80,8 @@ impl<'a> Scrutiny<'a> {
         }
     }
 
-    /// Looks at Workers and leases, and at all processes when a job of these caches' runners may have begun or ended since they were
-    /// looked at; returns whether Workers and leases were enough.
+    /// Looks at Workers and leases, and also at all processes if a job of these caches' runners may have begun or ended since the last look
+    /// at them. Returns whether Workers and leases were enough.
     pub(super) fn look_again<'p>(&mut self, actions: impl Iterator<Item = &'p Action>) -> bool {
         let traces = Traces::of_all(actions.map(|action| self.traces(action)));
         self.look.refresh(&mut self.now, &self.runners, &self.visibility, traces)

@@ -6,7 +6,8 @@ use crate::policy::{goal, pressure};
 use crate::run_dir::RunDir;
 use crate::tickets;
 
-/// Asks runners for their protected caches that the run wanted, where the disk still has a shortfall. Not `own`, whose hook this is.
+/// Writes tickets to runners for protected caches that the run needed, on disks that still have a shortfall. Not to `own`, whose hook this
+/// is.
 pub(crate) fn leave_tickets(config: &Config, run: &RunDir, report: &RunReport, own: Option<FileId>) {
     if report.goal_met {
         return;

@@ -70,8 +70,8 @@ pub(super) fn plan(
     Plan { targets, ..plan::make_with(facts, evidence, input, &offers) }
 }
 
-/// Reads targets whose rule allows to take them apart: those that `plan` could remove for want of space, in the order of the plan, and in
-/// a sweep some of the others, for stale units.
+/// Reads the targets whose rule allows trimming: those that `plan` could remove because of pressure, in its order, and in a sweep some of
+/// the others, for stale units.
 fn offers(plan: &Plan, input: &PlanInput<'_>, reading: Reading) -> Offers {
     let mut reader = TrimReader {
         deadline: reading.deadline.min(Instant::now() + TIME_LIMIT),

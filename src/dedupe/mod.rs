@@ -27,17 +27,17 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Where blocks become free later, they are waited for so long.
+/// How long to wait where blocks become free later.
 const SETTLES: Duration = Duration::from_secs(5);
 
-/// So many failures one after the other on a filesystem, and none before, say that it cannot share blocks.
+/// After this many failures in a row, without any success before, a filesystem counts as unable to share blocks.
 const HOPELESS: u64 = 4;
 
-/// What one run may take.
+/// The limits of one run.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
-    /// Bytes that are found equal and shared at most. What is shared already, and what differs, is met in each run again and counts
-    /// nothing: it would leave none for the rest. The kernel ends a comparison at the first difference.
+    /// The maximum of bytes that are shared. Pairs that share their blocks already, or differ, do not count: they are met again in each run
+    /// and would use up the limit. The kernel ends a comparison at the first difference.
     pub bytes: u64,
     /// When it ends.
     pub deadline: Instant,
@@ -77,7 +77,7 @@ pub fn run(
     report
 }
 
-/// What a dry run shows.
+/// The report of a dry run.
 pub fn planned(pairs: &[DedupePair], execution: Execution) -> DedupeReport {
     let pair_bytes = pairs.iter().map(|pair| pair.bytes).sum();
     DedupeReport {

@@ -29,7 +29,7 @@ pub(super) struct DemoHost {
 /// When a job of the demo ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leave {
-    /// When it is told to.
+    /// When the demo ends it.
     AtTheEnd,
     /// As soon as its hook has returned.
     AfterTheHook,

@@ -71,7 +71,7 @@ pub(crate) fn run(colour: &str) -> io::Result<ExitCode> {
     }
 }
 
-/// What the demo prints, step by step.
+/// The output of the demo, step by step.
 struct Transcript<'a> {
     host: &'a DemoHost,
     step: u32,

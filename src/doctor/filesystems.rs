@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// How long what holds a disk is looked for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// So much of it is named.
+/// The number of users of a disk that are named.
 const NAMED: usize = 3;
 
 pub(super) fn all(input: &DoctorInput<'_>) -> Vec<Check> {

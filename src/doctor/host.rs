@@ -145,7 +145,7 @@ fn visibility(input: &DoctorInput<'_>) -> Check {
     }
 }
 
-/// What hooks see, which run as the runners' users.
+/// What hooks can see, which run as the runners' users.
 fn visibility_of_hooks(input: &DoctorInput<'_>) -> Check {
     let id = "visibility-hooks";
     if let Some(hidepid) = hidepid(input.proc) {

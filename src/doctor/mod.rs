@@ -15,7 +15,7 @@ use crate::model::{Capacity, Check, HostFacts, Remark};
 use crate::sys::process::Proc;
 use std::time::SystemTime;
 
-/// What the checks look at.
+/// The inputs of the checks.
 #[derive(Debug, Clone, Copy)]
 pub struct DoctorInput<'a> {
     /// The configuration.
@@ -24,7 +24,7 @@ pub struct DoctorInput<'a> {
     pub proc: &'a Proc,
     /// The living processes.
     pub facts: &'a HostFacts,
-    /// What the host can run out of.
+    /// The host's limits.
     pub capacity: &'a Capacity,
     /// How many runners each glob matched.
     pub root_matches: &'a [(String, usize)],
@@ -45,7 +45,7 @@ pub fn examine(input: &DoctorInput<'_>) -> Vec<Check> {
     checks
 }
 
-/// What was noticed on the way.
+/// A remark of the observation as a check.
 fn of_remark(remark: &Remark) -> Check {
     match (remark.is_fault, remark.fix.as_str()) {
         (true, fix) => Check::fail(remark.id.as_str(), remark.said.as_str(), fix),

@@ -135,7 +135,7 @@ fn hook(
     }
 }
 
-/// What wires a runner whose program lies in a package: what manages its unit may make its state directory, and the `.env` there, anew.
+/// The fix for a runner whose program is in a package: the manager of its unit may create its state directory, and the `.env` there, anew.
 const PACKAGED: &str = "name our hooks in its unit's environment: ACTIONS_RUNNER_HOOK_JOB_STARTED and _COMPLETED (on NixOS: \
      services.github-runners.NAME.extraEnvironment)";
 

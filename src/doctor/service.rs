@@ -8,7 +8,7 @@ use crate::setup::units::{OURS, Systemd};
 use crate::sys::program::Programs;
 use std::time::Duration;
 
-/// Tells of sweeps that no longer come; of use only where `[notify]` names a program.
+/// The timer that reports missing sweeps. It has an effect only if `[notify]` names a program.
 const NOTIFY: &str = "disk-guard-notify.timer";
 
 /// A sweep every fifteen minutes is the rule.

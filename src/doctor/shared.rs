@@ -13,7 +13,7 @@ use std::time::Duration;
 /// How long the lock is tried for.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// What tmpfiles.d makes, below the shared directory: name, permission bits that must be there, and that must not.
+/// The entries that tmpfiles.d creates in the shared directory: name, required permission bits, forbidden ones.
 const EXPECTED: [(&str, &str, u32, u32); 5] = [
     ("", "run-dir", 0o555, 0o022),
     ("host.lock", "lock-file", 0o660, 0o007),
@@ -63,7 +63,7 @@ fn the_group(gid: Option<u32>, has_users: bool) -> Check {
     }
 }
 
-/// What makes all of them.
+/// The fix that creates all of them.
 const MAKE_PLACES: &str = "systemd-tmpfiles --create, or see \"Other systems\" in docs/src/install.md";
 
 fn place(id: &str, path: &Path, with: u32, without: u32, gid: Option<u32>) -> Check {

@@ -38,7 +38,7 @@ use summary::{MAX_LIVE, MAX_OTHERS};
 /// Beyond what the largest jobs of all runners would take: the last sweep may have missed a larger one.
 const MARGIN: u64 = 4;
 
-/// What a hook expects of its own job; none where nothing has been learnt on this host yet.
+/// The estimate for a hook's own job; none if no job of this host is recorded yet.
 pub fn expect(
     config: &Config,
     own: &Footprints,
@@ -71,7 +71,7 @@ pub fn expect(
     })
 }
 
-/// What is expected of a job of which nothing is known.
+/// The estimate for a job without history.
 pub fn unknown(config: &Config) -> Reservation {
     let bytes = config.forecast.unknown;
     Reservation { bytes, deviation: bytes / 2, basis: Basis::Unknown, directory: None }
@@ -97,7 +97,7 @@ pub fn is_roomy(
     usage.available_bytes >= own.saturating_add(worst)
 }
 
-/// What is looked at.
+/// The inputs.
 #[derive(Clone, Copy)]
 pub struct ForecastInput<'a> {
     /// The runners and the mounts.
@@ -110,17 +110,17 @@ pub struct ForecastInput<'a> {
     pub deadline: Instant,
 }
 
-/// What was found.
+/// The forecast of the host.
 #[derive(Debug, Default)]
 pub struct HostForecast {
     /// One for each filesystem with work directories; none where the forecast is switched off.
     pub disks: Vec<DiskForecast>,
-    /// What live jobs hold, by their leases.
+    /// The present sizes of live jobs, by their leases.
     live: BTreeMap<String, u64>,
 }
 
 impl HostForecast {
-    /// What has to be available, by filesystem.
+    /// The space that has to be available, by filesystem.
     pub fn rooms(&self) -> Vec<(FilesystemId, Room)> {
         self.disks.iter().map(|disk| (disk.filesystem.id, disk.room)).collect()
     }
@@ -211,7 +211,7 @@ fn live<'r>(look: &ForecastInput<'r>) -> Vec<(&'r Runner, LeaseSeen, Lease)> {
     found.into_iter().map(|(index, (seen, lease))| (&runners[index], seen, lease)).collect()
 }
 
-/// What a directory of a work directory holds, as far as that can be seen in time: then it is less than there is.
+/// The size of a directory in a work directory. If time runs out or something cannot be read, it is a lower bound.
 fn held(work: &Dir, below: &Path, deadline: Instant) -> u64 {
     let options = measure::Options { threads: 2, largest: 0, deadline: Some(deadline) };
     let scan = work.descend(below).and_then(|dir| measure(&dir, &options));
@@ -245,7 +245,7 @@ fn job(
     (forecast, (left, believed.basis))
 }
 
-/// Writes down what this sweep knows, for hooks. Returns what of the runners' own records is not believed, for people.
+/// Writes this sweep's measurements for hooks. Returns notes about runners' records that are not trusted.
 ///
 /// # Errors
 /// When the summary cannot be written: hooks know nothing of others then.
@@ -292,7 +292,7 @@ pub fn summarise<'c>(
     Ok(notes)
 }
 
-/// What of a runner's footprints is not believed.
+/// The note about a runner's footprints that are not trusted.
 pub fn told(runner: &Runner, footprints: &Footprints) -> Option<String> {
     let fault = footprints.fault.as_ref()?;
     let path = Footprints::path(runner.work_path());
@@ -303,7 +303,7 @@ pub fn told(runner: &Runner, footprints: &Footprints) -> Option<String> {
     ))
 }
 
-/// A lease claims more than is believed of one job.
+/// The note about a lease that claims more than one job may.
 pub fn overclaimed(job: &JobForecast, claimed: u64) -> String {
     format!(
         "{}: its job declares a need of {} MiB, more than is accepted for one job; {} MiB are held free for it",

@@ -36,7 +36,7 @@ pub struct Summary {
     pub shares: BTreeMap<String, u64>,
     /// By filesystem, what its runners' largest jobs would take if they all began at once.
     worst: BTreeMap<String, u64>,
-    /// By lease, what its job held when the sweep looked.
+    /// The size of each lease's job at the time of the sweep.
     pub live: BTreeMap<String, u64>,
 }
 
@@ -62,7 +62,7 @@ impl Summary {
         place::replace_soon(run.dir(), FILE, &text, own(0o644))
     }
 
-    /// What the largest jobs of a filesystem's runners would take at once; of all filesystems where this one is not known.
+    /// The space that the largest jobs of a filesystem's runners would use together; of all filesystems if this one is unknown.
     pub fn worst(&self, filesystem: FilesystemId) -> u64 {
         let all = || self.worst.values().fold(0u64, |sum, bytes| sum.saturating_add(*bytes));
         self.worst.get(&filesystem.to_string()).copied().unwrap_or_else(all)
@@ -74,7 +74,7 @@ impl Summary {
         *sum = sum.saturating_add(bytes);
     }
 
-    /// A directory has been seen to hold so much on one runner.
+    /// Records the size of a directory on one runner.
     pub(super) fn add_share(&mut self, directory: &str, bytes: u64) {
         self.largest = self.largest.max(bytes);
         if self.shares.len() < MAX_SHARES || self.shares.contains_key(directory) {

@@ -137,7 +137,7 @@ pub(super) fn begins(own: &Own) -> Event {
     Event::new(EventKind::Lease, text).runner(&own.runner).job(&job()).phase(JobPhase::Begun)
 }
 
-/// What a lease needs of this host, and the host does not provide.
+/// Data for a lease that the host does not provide.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoHere {
     #[error("this boot's id cannot be read: {0}")]

@@ -26,7 +26,7 @@ const MEASURES: Duration = Duration::from_secs(2);
 /// How often a hook that waits looks again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What is expected of the job that begins.
+/// The estimate for the job that begins.
 #[derive(Default)]
 pub(super) struct Expected {
     /// For its lease; none where nothing is known, or the forecast is switched off.

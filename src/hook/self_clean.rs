@@ -37,7 +37,7 @@ pub(super) enum HookKind {
     Completed,
 }
 
-/// Why a runner's caches were not looked at, or what came of it was not said.
+/// Why a runner's caches were not examined, or the result not reported.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CleanError {
     #[error("the work directory {} cannot be examined: {source}", escape::path(path))]
@@ -50,8 +50,7 @@ impl SelfClean<'_> {
     /// Removes the caches that others have asked this runner for, if its disk still has a shortfall, and those that exceed their rules'
     /// limits.
     ///
-    /// # Errors
-    /// What the caches cannot be looked at for.
+    /// # Errors Why the caches cannot be examined.
     pub(super) fn run(&self, hook: HookKind, run_log: &mut RunLog) -> Result<(), CleanError> {
         let root = self.runner.root_id;
         let Some(work) = self.runner.work_dir() else { return Ok(()) };

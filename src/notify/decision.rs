@@ -31,7 +31,7 @@ pub struct NotifyInput<'a> {
     pub reaper: Option<&'a ReapRecord>,
 }
 
-/// What sweeps and hooks have counted.
+/// The counts of sweeps and hooks.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sweeps {
     /// How the last sweep ended, if there was one.
@@ -185,7 +185,7 @@ pub struct RepeatIntervals {
     pub interval: u64,
 }
 
-/// What to report now, and what to remember after that.
+/// What to report now, and what to record after that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotifyDecision {
     /// The reports; none while the last run of the command is too recent.

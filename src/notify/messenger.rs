@@ -5,7 +5,7 @@ use crate::config::Notify;
 use crate::sys::program::{Bounds, Call, ProgramError, Programs};
 use std::path::PathBuf;
 
-/// Hands over a message.
+/// Runs the program with a message.
 ///
 /// # Errors
 /// The program cannot be run, takes too long, or does not exit with 0; or others than root can write it and this process is root's.

@@ -150,7 +150,7 @@ struct WalkLevel {
     dir: Dir,
     /// From the work directory.
     below: PathBuf,
-    /// Its directories that are still to be looked at.
+    /// Its directories that still have to be examined.
     names: Vec<OsString>,
     /// Whether it lies in a tagged directory, or is one.
     is_tagged: bool,

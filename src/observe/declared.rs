@@ -93,8 +93,8 @@ pub fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
     }
 }
 
-/// As [`load`]; root also refuses a configuration that others could exchange for another file, by a directory on the way to it. Hooks
-/// do without these calls: they take what they may under their own runner's rights.
+/// As [`load`]. In addition root refuses a configuration that others could replace by writing to a directory on its path. Hooks do not make
+/// these calls: they act with their own runner's rights only.
 ///
 /// # Errors
 /// [`ConfigError`].

@@ -48,7 +48,7 @@ const SHARED: [&str; 2] = ["host.lock", "leases"];
 /// By how much a log's name may be earlier than its Listener: less than any clock change.
 const CLOCK_SET: Duration = Duration::from_secs(60);
 
-/// The inputs of a look.
+/// The inputs of the check.
 #[derive(Debug, Clone, Copy)]
 pub struct GuardCheck<'a> {
     /// The process table.
@@ -57,11 +57,11 @@ pub struct GuardCheck<'a> {
     pub run: Option<&'a RunDir>,
     /// Our own mounts.
     pub mounts: &'a MountTable,
-    /// What this look has read already.
+    /// The scripts that this look has read already.
     pub scripts: &'a JudgedScripts,
 }
 
-/// What one look has found out about started-hooks: mostly all runners of a host name the same one.
+/// The results for started-hooks that one look has examined: mostly all runners of a host name the same one.
 #[derive(Debug, Default)]
 pub struct JudgedScripts(RefCell<HashMap<PathBuf, Result<(), String>>>);
 
@@ -83,8 +83,8 @@ pub fn judge(
     }
 }
 
-/// A `.env`, and when anything about it last changed; an empty one, never changed, when it is missing. It is beside `.runner` wherever the
-/// program is: nixpkgs' package reads it there, too.
+/// A `.env` and its last change; empty and without a change if it is missing. It is next to `.runner` wherever the program is: nixpkgs'
+/// package reads it there, too.
 #[derive(Debug, Clone, Default)]
 struct Env {
     bytes: Vec<u8>,
@@ -114,8 +114,8 @@ fn read_env(runner: &Runner) -> Result<Env, String> {
 }
 
 impl GuardCheck<'_> {
-    /// A Listener's identity is the path that it was started at. If another directory has been put there since, for example by exchanging
-    /// the whole root, the Listener belongs to the old one, and starts its next Workers with what it has read there.
+    /// A Listener is identified by the path of its start. If that path leads to another directory now, for example because the whole root
+    /// was exchanged, the Listener belongs to the old directory and starts its next Workers with the `.env` that it has read there.
     ///
     /// # Errors
     /// A Listener of the runner's user that may be such a process, for people.

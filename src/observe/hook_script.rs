@@ -30,7 +30,7 @@ pub struct RunsUs {
     pub config: Option<PathBuf>,
 }
 
-/// What a script's text shows.
+/// The result of reading a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Shown {
     /// Its first command is ours.

@@ -24,7 +24,7 @@ use crate::uses::Uses;
 use std::sync::Mutex;
 use std::time::{Instant, SystemTime};
 
-/// What to look at, and with what.
+/// The inputs of a look at the host.
 #[derive(Debug, Clone, Copy)]
 pub struct HostObserver<'a> {
     /// The runners and the mounts.

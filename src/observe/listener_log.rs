@@ -120,7 +120,7 @@ struct LogState {
     open: BTreeMap<String, (String, Option<SystemTime>)>,
     /// A job that was acknowledged and not received yet.
     on_its_way: Option<(String, Option<SystemTime>)>,
-    /// A line was seen that speaks of a job.
+    /// Whether a line about a job was found.
     spoke: bool,
     /// The file was begun by a Listener that started, not by one that continued its log.
     begins_a_process: bool,

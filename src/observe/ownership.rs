@@ -63,7 +63,7 @@ pub(super) struct Ways {
 }
 
 impl Ways {
-    /// What is known already about a path without links, from its handle.
+    /// Records facts about a path without links, from its handle.
     pub(super) fn know(&mut self, path: &Path, status: Status) {
         self.seen.insert(path.to_owned(), status);
     }
@@ -89,7 +89,7 @@ impl Ways {
         ))
     }
 
-    /// Whether a mount on the way to `path` does not answer: then nothing can be told about it now.
+    /// Whether a mount on the way to `path` does not answer, so that its owners cannot be determined now.
     pub(super) fn is_silent(&mut self, path: &Path) -> bool {
         self.follow(path).is_err_and(|error| reach::is_silence(&error))
     }

@@ -77,7 +77,7 @@ fn beside_work(runner: &Runner) -> [PathBuf; 2] {
     [runner.root.clone(), diag]
 }
 
-/// Without `.` and `..`, which is the same place where no link lies on the way.
+/// The path without `.` and `..`: the same place if there is no link on the way.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {

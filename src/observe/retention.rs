@@ -42,7 +42,7 @@ const MAX_CHILDREN: usize = 256;
 /// A self-update in progress pauses for less than this.
 const UPDATE_TAKES: Duration = Duration::from_secs(3600);
 
-/// What may be removed.
+/// The files that may be removed.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
     /// At which age.
@@ -54,7 +54,7 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// The age from which on it is removed; none for what a rule keeps for ever.
+    /// The age from which it is removed; none if the rule keeps it for ever.
     fn age(&self, rule: Option<Duration>, on: FilesystemId) -> Option<Duration> {
         rule.map(|age| if self.pressed.contains(&on) { age.min(self.idle_floor) } else { age })
     }
@@ -63,7 +63,7 @@ impl Wanted<'_> {
 /// What to look for.
 #[derive(Debug, Clone, Copy)]
 pub struct RetentionScan<'a> {
-    /// What may be removed.
+    /// The files that may be removed.
     pub wanted: Wanted<'a>,
     /// When jobs last used the repositories.
     pub uses: &'a Uses,

@@ -11,12 +11,12 @@ use crate::setup::units::{self, UnnamedError};
 use crate::sys::dir::Dir;
 use std::path::{Path, PathBuf};
 
-/// What is asked.
+/// The question.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum CheckQuestion<'a> {
     /// A runner by its name or its unit's.
     Runner(&'a str),
-    /// Whoever owns this path.
+    /// The runner that owns this path.
     Path(&'a Path),
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn answer(
     Ok(verdict(snapshot.config, &preview, subject))
 }
 
-/// What is asked about.
+/// The subject of the question.
 struct CheckSubject {
     /// The runner's index; `None` when the path belongs to none.
     runner: Option<usize>,

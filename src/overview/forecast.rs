@@ -44,7 +44,7 @@ fn look<'a>(snapshot: &'a Snapshot<'a>, run: &'a RunDir, patience: Duration) -> 
     ForecastInput { snapshot, run, view, deadline: Instant::now() + patience }
 }
 
-/// What sweeps have seen of the disks.
+/// The samples of the disks by sweeps.
 fn samples(config: &Config) -> crate::model::metrics::Samples {
     counters::samples(&StateDir::at(&config.paths.state_dir)).unwrap_or_default()
 }
@@ -64,7 +64,7 @@ fn trend_of(
     Some(Trend { bytes_per_second: rate, seconds_to_full })
 }
 
-/// At the end of a sweep: writes what it has seen for hooks. Returns notes for people.
+/// At the end of a sweep: writes its measurements for hooks. Returns notes for people.
 pub(crate) fn after_sweep<'c>(
     snapshot: &Snapshot<'_>,
     run: &RunDir,

@@ -95,7 +95,7 @@ fn held(snapshot: &Snapshot<'_>, preview: Preview) -> Vec<SpaceHolder> {
     holding::holding(snapshot, &preview.report(), holding::PATIENCE)
 }
 
-/// What the reaper's last run found.
+/// The result of the reaper's last run.
 pub(crate) fn last_reaping(config: &Config) -> Option<ReapRecord> {
     let state = StateDir::at(&config.paths.state_dir);
     let bytes = state.read_file(reap_record::DIRECTORY, reap_record::FILE, reap_record::MAX_BYTES).ok()??;
@@ -228,7 +228,7 @@ fn sum_of_declared(declared: &[DeclaredStatus]) -> Option<String> {
     })
 }
 
-/// The remembered part of what is shown.
+/// The note about sizes that are from an earlier look.
 fn remembered(preview: &Preview) -> Option<String> {
     let caches = preview.facts.runners.iter().flat_map(|facts| &facts.caches);
     let since = caches.filter_map(|cache| match cache.measure?.coverage {

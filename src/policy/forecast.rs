@@ -79,7 +79,7 @@ pub struct Known<'a> {
     pub warm: f64,
 }
 
-/// What a job is going to add to the disk.
+/// The expected growth of a job's repository.
 pub fn growth(known: &Known<'_>) -> Estimate {
     let (footprint, _) = footprint(known);
     Estimate { mean: (footprint.mean - known.warm).max(LEAST), variance: footprint.variance }
@@ -120,7 +120,7 @@ fn squares(values: &[f64], mean: f64) -> f64 {
     values.iter().map(|value| (value - mean).powi(2)).sum()
 }
 
-/// What the host has to have free so that `jobs` end well: the estimates of what each of them has not used yet.
+/// The free space that `jobs` need: the sum of the estimates of what each has not used yet.
 pub fn need(jobs: impl IntoIterator<Item = Estimate>) -> f64 {
     let sum = jobs.into_iter().fold(Estimate::default(), |sum, job| Estimate {
         mean: sum.mean + job.mean,
@@ -148,14 +148,14 @@ pub fn most_of_one(usage: &Usage, largest_seen: u64) -> u64 {
     (reachable / 4).max(largest_seen.saturating_mul(2)).min(reachable)
 }
 
-/// The upper bound for all jobs of which nothing is known together: what is free anyway on a disk without pressure. An estimate without
-/// data never removes a cache by itself.
+/// The upper bound for all jobs without history together: the space that is free on a disk without pressure. So an estimate without data
+/// never removes a cache by itself.
 pub fn most_guessed(usage: &Usage, marks: &Watermarks) -> u64 {
     let reachable = u128::from(usage.used_bytes) + u128::from(usage.available_bytes);
     (reachable * u128::from(100 - marks.high.get().min(100)) / 100) as u64
 }
 
-/// What has to be available for what live jobs have not used yet.
+/// The space that has to be available for what live jobs have not used yet.
 pub fn room(left: impl IntoIterator<Item = (Estimate, Basis)>, most_guessed: u64) -> Room {
     let (mut known, mut guessed) = (Estimate::default(), Estimate::default());
     for (estimate, basis) in left {

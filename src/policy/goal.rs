@@ -58,7 +58,7 @@ fn above(usage: &Usage, percent: u8) -> u64 {
     u128::from(usage.used_bytes).saturating_sub(reachable * u128::from(percent) / 100) as u64
 }
 
-/// What asks for room on a disk that live jobs use.
+/// The demand for room on a disk that live jobs use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Demand {
     /// The jobs alone.

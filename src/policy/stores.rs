@@ -10,7 +10,7 @@ use crate::model::stores::{HostState, Leaves, Portion, StoreFacts, StoreReason, 
 use crate::model::{FilesystemId, Need};
 use std::collections::HashMap;
 
-/// If only inodes are lacking, nobody can say how many a byte is worth: this share of a store is asked for at a time.
+/// If only inodes are short, the number of bytes to free is unknown, so this share of a store is requested at a time.
 const FOR_INODES: u64 = 10;
 
 /// Decides about all stores: one verdict for each, in the same order.

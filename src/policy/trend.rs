@@ -2,7 +2,7 @@
 
 use crate::model::metrics::{Sample, Samples};
 
-/// Older samples say little about today.
+/// Older samples are not representative.
 const WINDOW: u64 = 2 * 3600;
 
 /// A rate over less time is noise. Sweeps that hooks ask for may follow each other by seconds.

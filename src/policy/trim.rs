@@ -216,7 +216,7 @@ impl<'u> Graph<'u> {
         steps
     }
 
-    /// Seconds of build for a byte; what gives almost nothing comes last.
+    /// Seconds of build time per byte; steps that free almost nothing are last.
     fn price(&self, closure: &BTreeSet<usize>) -> f64 {
         let bytes: u64 = closure.iter().map(|index| self.units[*index].bytes).sum();
         if bytes < WORTH_IT {
@@ -227,7 +227,7 @@ impl<'u> Graph<'u> {
     }
 }
 
-/// How many jobs have used units of this target since each unit was used, and whether that can be believed.
+/// The number of jobs that have used units of this target since the last use of each unit, and whether that is reliable.
 fn reference_bits(graph: &Graph<'_>, access_times: AccessTimes) -> (ReferenceBits, Vec<usize>) {
     let unknown = |reason: String| (ReferenceBits::Untrusted(reason), vec![0; graph.units.len()]);
     match access_times {

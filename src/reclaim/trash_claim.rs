@@ -42,7 +42,7 @@ impl TrashClaim {
         (!is_told).then_some(heir)
     }
 
-    /// Marks it as reported. The entry may be gone by now: its handle is enough.
+    /// Marks it as reported. The entry may be deleted already: its handle is enough.
     pub fn told(self) {
         let _ = fchmod(&self.entry, TOLD);
     }

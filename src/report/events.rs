@@ -130,7 +130,7 @@ impl Event {
         Self { kind, level: kind.level(), details }
     }
 
-    /// The outcome for a cache. `None` when that is no event: a plan, or a cache that nothing asked for.
+    /// The event for the outcome of a cache. `None` for a plan, and for a cache that was not needed.
     pub fn of_outcome(outcome: &Outcome) -> Option<Self> {
         let (action, cache) = (&outcome.action, &outcome.action.cache);
         let kind = match (&outcome.result, &action.decision) {

@@ -182,7 +182,7 @@ impl LookupSpan<'_> for Spanless {
     }
 }
 
-/// A span's data, of which there is none.
+/// The data of spans; there are no spans.
 enum NoSpan {}
 
 impl SpanData<'_> for NoSpan {
@@ -359,7 +359,7 @@ impl Visit for Fields {
     }
 }
 
-/// The value, in quotes when it would not read as one word.
+/// The value, in quotes if it is not a single word.
 fn quoted(value: &str, escaped: Escaped) -> String {
     let value = match escaped {
         Escaped::Already => value.to_owned(),

@@ -39,7 +39,7 @@ pub enum RunDirError {
     Unusable {
         /// Where it is.
         path: String,
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
         /// The system's error.
         source: io::Error,
@@ -52,7 +52,7 @@ pub enum RunDirError {
     Untrusted {
         /// Where it is.
         path: String,
-        /// Who can write it.
+        /// The users who can write it.
         why: String,
     },
 }

@@ -26,7 +26,7 @@ const STOPPED: Duration = Duration::from_secs(3600);
 /// Drafts of one user at a time; each belongs to one run.
 const DRAFTS: usize = 64;
 
-/// What was removed.
+/// The number of removed entries.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tidied {
     /// How many entries.
@@ -80,7 +80,7 @@ impl RunDir {
     }
 }
 
-/// What each user has there.
+/// The records of each user.
 #[derive(Default)]
 struct Counts {
     records: HashMap<u32, usize>,

@@ -25,7 +25,7 @@ pub(crate) fn exposition(
     prometheus::host(&host, counted.as_ref().map(|counted| &counted.totals), &trends.unwrap_or_default())
 }
 
-/// What a person is told of it.
+/// The message about missing counts.
 pub(crate) fn without_counts(error: &CountersError) -> String {
     format!("the counts of earlier runs are left out: {error}")
 }

@@ -20,7 +20,7 @@ use crate::observe::snapshot::Snapshot;
 use crate::sys::process::Proc;
 use std::fmt::Display;
 
-/// What every run needs.
+/// The inputs of every run.
 #[derive(Clone, Copy)]
 pub(crate) struct Host<'a> {
     pub(crate) config: &'a Config,

@@ -30,8 +30,8 @@ pub(crate) struct Due<'a> {
 }
 
 impl<'a> Due<'a> {
-    /// Decides on what this host shows. Where the configuration cannot be used, that is an incident as well, and what the last sweep has
-    /// left says nothing about it.
+    /// Decides from the present state of this host. An unusable configuration is an incident as well; then the records of the last sweep
+    /// are not used.
     pub(crate) fn now(host: Host<'a>, unusable: Option<&ConfigError>) -> Self {
         let Config { notify, paths, .. } = host.config;
         let mut look = incidents(&host);
@@ -90,7 +90,7 @@ impl<'a> Due<'a> {
     }
 }
 
-/// Hands a message to the administrator's program.
+/// Runs the administrator's program with a message.
 ///
 /// # Errors
 /// [`Failed`].

@@ -62,7 +62,7 @@ pub(crate) fn run(host: &Host<'_>, rules: &[&ReapRule], execution: Execution) ->
     report
 }
 
-/// The record goes on where nobody can write: it is for display, and no decision rests on it.
+/// Writes the record. A failure does not end the run: the record is for display, and no decision depends on it.
 fn remember(host: &Host<'_>, state: &StateDir, report: &ReapReport) {
     let before = state.read_file(record::DIRECTORY, record::FILE, record::MAX_BYTES).ok().flatten();
     let before = before.and_then(|bytes| record::parse(&bytes));

@@ -21,16 +21,16 @@ const TIME_LIMIT: Duration = Duration::from_secs(3600);
 /// The limit of a sweep's repairs. The next sweep continues.
 const SWEEP_LIMIT: Duration = Duration::from_secs(600);
 
-/// How far contamination reaches.
+/// The extent of contamination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contamination {
-    /// To what the repairs can deal with, or it was not looked for.
+    /// The sweep could repair it, or there is none, or it was not looked for.
     Bounded,
     /// To several repositories: nothing was repaired.
     Wider,
 }
 
-/// What a person asks for.
+/// The options of `remediate`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RemediateOptions<'a> {
     pub(crate) repository: &'a OsStr,

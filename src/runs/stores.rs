@@ -64,7 +64,7 @@ pub(crate) fn run(
     Ok(report)
 }
 
-/// The record goes on where nobody can write: it is for display, and for how soon a store is asked again.
+/// Writes the record. A failure does not end the run: the record is for display, and for how soon a store is collected again.
 fn remember(host: &Host<'_>, state: &StateDir, before: &StoresRecord, report: &StoresReport) {
     let configured: Vec<&str> = host.config.stores.iter().map(|rule| rule.name.as_str()).collect();
     let record = record::after(before, report, &configured, now());

@@ -18,13 +18,13 @@ pub struct Drained {
     pub name: String,
     /// Its root.
     pub root: String,
-    /// Who took it out of service.
+    /// Who has drained it.
     pub by: By,
     /// When, in seconds since 1970.
     pub since_unix: u64,
 }
 
-/// Who took a runner out of service.
+/// Who has drained a runner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum By {

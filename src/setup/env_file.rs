@@ -22,7 +22,7 @@ struct EnvLine {
     end: &'static [u8],
 }
 
-/// What a hook variable was before it was set.
+/// The state of a hook variable before it was set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Before {

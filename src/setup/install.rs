@@ -17,7 +17,7 @@ use std::time::SystemTime;
 
 const NAME: &str = layout::ENV;
 
-/// What is to be done to all runners.
+/// The operation for all runners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     /// Wire them.
@@ -35,13 +35,13 @@ pub enum Refusal {
     Blocked(String),
 }
 
-/// A runner that was looked at, and what is to be done to it.
+/// The planned change of one runner.
 #[derive(Debug)]
 pub struct PreparedEdit {
     root: Dir,
     found: Option<ExistingFile>,
     attributes: FileAttributes,
-    /// What is to be done.
+    /// The planned change.
     pub edit: Edit,
 }
 

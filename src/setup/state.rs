@@ -40,7 +40,7 @@ pub enum StateError {
     Unusable {
         /// Which directory or file.
         path: String,
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
         /// The system's error.
         source: io::Error,

@@ -27,7 +27,7 @@ pub struct Systemd<'a> {
     programs: Programs<'a>,
 }
 
-/// Why systemd cannot be asked, or what it refuses.
+/// An error of systemd, or of calling it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SystemdError(String);

@@ -33,13 +33,13 @@ impl Scripts {
         }
     }
 
-    /// Our hooks in the directory that the package, or `--hooks-dir`, says.
+    /// Our hooks in the directory of the package or of `--hooks-dir`.
     pub fn in_dir(dir: &Path) -> Self {
         Self { started: dir.join("job-started.sh"), completed: dir.join("job-completed.sh") }
     }
 }
 
-/// What was done to a `.env`, so that it can be undone.
+/// The record of a change to a `.env`, by which it can be undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WiringRecord {
     /// The format's version.
@@ -57,13 +57,13 @@ pub struct WiringRecord {
 pub struct Wired {
     /// Its name.
     pub variable: String,
-    /// What it names now.
+    /// Its present value.
     pub value: String,
     /// Its value before.
     pub before: Before,
 }
 
-/// What is to be done to one runner.
+/// The planned change of one runner.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Edit {
     /// The new `.env`; none when it does not change, and empty when it is removed because only the guard had written it.
@@ -126,14 +126,14 @@ pub enum WiringError {
     },
 }
 
-/// What is known of one runner.
+/// The present state of one runner.
 #[derive(Debug, Clone, Copy)]
 pub struct Present<'a> {
     /// The runner's root.
     pub root: &'a Path,
     /// Its `.env`, if there is one.
     pub env: Option<&'a [u8]>,
-    /// What was done to it before.
+    /// The record of an earlier change.
     pub record: Option<&'a WiringRecord>,
 }
 
@@ -233,7 +233,7 @@ pub fn unwire(present: Present<'_>, ours: Option<&Scripts>) -> Edit {
 }
 
 impl WiringRecord {
-    /// What was done to one variable.
+    /// The record about one variable.
     pub fn of(&self, variable: HookVariable) -> Option<&Wired> {
         self.hooks.iter().find(|wired| wired.variable == variable.name())
     }

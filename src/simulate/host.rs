@@ -25,7 +25,7 @@ pub enum Admission {
     Forecast,
 }
 
-/// What a job does when there is not enough space.
+/// What happens to a job if there is not enough space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnShortage {
     /// It continues.

@@ -12,7 +12,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// So many entries of a store's directory are looked at: more than its kind has names for.
+/// The maximum of entries of a store's directory that are examined: more than a store of any kind has.
 const NAMES: usize = 64;
 
 /// The maximum time for sizing one store.
@@ -68,8 +68,8 @@ impl StoreDir {
         Ok(Self { path, dir, user: Some(owner) })
     }
 
-    /// Whether it holds nothing but what stores of this kind do. Only asked where the tool takes whatever lies in the directory for its
-    /// own, and would remove a home that was named by mistake file by file.
+    /// Whether it has only entries that stores of this kind have. Checked for tools that treat every file in the directory as their own,
+    /// and would delete a home directory that was configured by mistake.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -110,7 +110,7 @@ impl StoreDir {
     }
 }
 
-/// The directories of entries by their first digit; what is left of a compilation; and the object that the guard has made.
+/// Directories named by the first digit of their entries, remains of a compilation, and the object that the guard has made.
 fn is_of_sccache(name: &str) -> bool {
     let is_digit = name.len() == 1 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     is_digit

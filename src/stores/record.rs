@@ -20,7 +20,7 @@ pub const FILE: &str = "last.json";
 /// A larger record was not written by the guard.
 pub const MAX_BYTES: u64 = 1 << 20;
 
-/// How long a store is left alone whose tool failed or freed next to nothing: a tenth of what it was asked for.
+/// How long a store is left alone after its tool failed or freed almost nothing, which is less than a tenth of the requested bytes.
 pub const REST: Duration = Duration::from_secs(3600);
 const NEXT_TO_NOTHING: u64 = 10;
 
@@ -108,7 +108,7 @@ pub(crate) fn last(config: &Config) -> Option<StoresRecord> {
     (!found.stores.is_empty()).then_some(found)
 }
 
-/// What is kept of it.
+/// Reads the record.
 pub(crate) fn read(state: &StateDir) -> Option<StoresRecord> {
     parse(&state.read_file(DIRECTORY, FILE, MAX_BYTES).ok()??)
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-/// Why a process could not be looked at. Gone is an answer; hidden is not.
+/// Why a process could not be examined. `Gone` is a result, `Hidden` is not.
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
     /// It does not exist (any more).
@@ -122,7 +122,7 @@ pub fn started(boot: SystemTime, start: StartTime) -> Option<SystemTime> {
     boot.checked_add(since_boot(start))
 }
 
-/// Our own pid, asked for once: the standard library asks the kernel each time, and a hook should make few calls.
+/// The pid of this process, read once: the standard library makes a system call each time.
 pub fn own_pid() -> Pid {
     static OWN: OnceLock<Pid> = OnceLock::new();
     *OWN.get_or_init(|| Pid(std::process::id() as i32))
@@ -150,7 +150,7 @@ impl Proc {
         self.root.join(format!("{pid}/{file}"))
     }
 
-    /// Who `pid` is now.
+    /// The process that has this pid now.
     ///
     /// # Errors
     /// [`LookError`].

@@ -26,8 +26,8 @@ const CLIMB_LIMIT: usize = 1 << 17;
 /// As many levels as one openat(2) climbs: `../` for each within `PATH_MAX`.
 const STRIDE: usize = 1024;
 
-/// How many climbs one [`LinkBuffer`] allows. Each climb takes milliseconds, and any user can hold any number of directories that deep; no
-/// honest host has one. A directory that is not climbed from stays hidden, which protects.
+/// The maximum of climbs for one [`LinkBuffer`]. Each climb takes milliseconds, and any user can open any number of directories that deep;
+/// normal hosts have none. Beyond this a directory remains hidden, which protects.
 const MOST_CLIMBS: u32 = 64;
 
 /// A buffer for one link's text, and the number of climbs that are left.
@@ -393,7 +393,7 @@ pub fn open_named(path: &std::path::Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve)?)
 }
 
-/// Where an open handle lies, as text of the mount namespace that its mount belongs to.
+/// The path of an open handle, as text of the mount namespace of its mount.
 ///
 /// # Errors
 /// The error of readlink(2).

@@ -31,23 +31,23 @@ use worker::{be_worker, end_at_once};
 /// Of how much room a pipe that polls as writable is sure (`PIPE_BUF`).
 const ROOM: usize = 4096;
 
-/// How long a reader of our own output may keep us from saying the last word.
+/// How long to wait for a reader of standard output before the last message.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// How a worker came to its end.
+/// How a worker ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerEnd {
-    /// It has done what it had to, and its exit code is this.
+    /// It ended regularly, with this exit code.
     Proper(u8),
     /// It has ended in any other way; by this signal, if it was one.
     Died(Option<Signal>),
     /// It took longer than this, and was killed. It may live on until the kernel lets go of it.
     TimedOut(Duration),
-    /// We were told to end by this signal, and the worker was killed.
+    /// This process received this signal, and the worker was killed.
     Signalled(Signal),
-    /// Who started us has ended and no longer waits for us, and the worker was killed.
+    /// The parent of this process has ended, and the worker was killed.
     Orphaned,
-    /// Who watches over it has given it up, and it was killed.
+    /// The supervisor's caller has given it up, and it was killed.
     GivenUp,
 }
 
@@ -59,22 +59,21 @@ pub struct Supervisor {
     obeys_signals: bool,
     /// Whether the end of who started us is a reason to end.
     minds_its_parent: bool,
-    /// Who started us. Its death sends no signal: that would come with the end of the one thread of it that did.
+    /// The parent of this process. It sends no signal at its death: that would be sent at the end of the thread that started this process.
     parent: Pid,
     link: Link,
     /// How the line begins that is being passed on to standard output.
     line: Vec<u8>,
     /// Whether a group of a job's log is open there.
     is_in_group: bool,
-    /// Why standard output has taken no more, where somebody reads it.
+    /// The error of standard output, unless its reader went away.
     refused: Option<nix::errno::Errno>,
 }
 
 impl Supervisor {
     /// From here on signals that would end this process wait to be read.
     ///
-    /// # Errors
-    /// What sigprocmask(2) and mmap(2) say.
+    /// # Errors The errors of sigprocmask(2) and mmap(2).
     pub fn new() -> io::Result<Self> {
         let mut noted = SigSet::all();
         // What is no word to end: the fate of children, job control, and faults of our own.
@@ -112,21 +111,20 @@ impl Supervisor {
         })
     }
 
-    /// What the workers share with us.
+    /// The memory that workers share with this process.
     pub fn link(&self) -> Link {
         self.link
     }
 
-    /// Forks a worker, passes on what it prints, and waits for its end: `limit`, or as long as it allows itself through the
-    /// link. What it returns is its exit code; `None` when it has not done what it had to.
+    /// Forks a worker, passes its output on, and waits for its end, for `limit` or the limit that it sets through the link. The value that
+    /// `work` returns is its exit code; `None` means that it did not end regularly.
     ///
-    /// # Errors
-    /// What pipe2(2) and fork(2) say. Then nothing was done.
+    /// # Errors The errors of pipe2(2) and fork(2). Then nothing was done.
     pub fn run(&mut self, limit: Duration, work: impl FnOnce(Link) -> Option<u8>) -> io::Result<WorkerEnd> {
         self.run_until(limit, work, &mut || false)
     }
 
-    /// The same, until `give_up` says so, which is asked every few seconds.
+    /// The same, until `give_up` returns true. It is called every few seconds.
     ///
     /// # Errors
     /// As [`Supervisor::run`].
@@ -177,7 +175,7 @@ impl Supervisor {
         self.minds_its_parent = false;
     }
 
-    /// Writes on; an error where nobody reads that any more.
+    /// Writes output on; an error if its reader went away.
     fn pass_on(&mut self, stream: Stream, mut bytes: &[u8], until: Instant) -> nix::Result<()> {
         if stream == Stream::Output {
             self.note(bytes);
@@ -202,7 +200,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Why what a worker has printed could not be written; that nobody reads it is no reason.
+    /// The error of writing a worker's output; a reader that went away is no error.
     pub fn refused_output(&self) -> Option<io::Error> {
         self.refused.map(Into::into)
     }

@@ -25,7 +25,7 @@ struct StackState<T> {
     tasks: Vec<T>,
     /// Threads that hold a task.
     working: usize,
-    /// Threads asleep for want of one.
+    /// Threads that wait for a task.
     waiting: usize,
     /// A worker panicked.
     abandoned: bool,

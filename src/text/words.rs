@@ -82,7 +82,7 @@ pub(crate) fn count(n: usize, thing: &str) -> String {
     count_u64(n as u64, thing)
 }
 
-/// The same for what is counted on disk.
+/// The same for numbers of 64 bits.
 pub(crate) fn count_u64(n: u64, thing: &str) -> String {
     match (n, thing.strip_suffix('y')) {
         (1, _) => format!("1 {thing}"),
@@ -91,7 +91,7 @@ pub(crate) fn count_u64(n: u64, thing: &str) -> String {
     }
 }
 
-/// One piece of evidence; its kind when it says nothing more.
+/// One piece of evidence; only its kind if it has no detail.
 pub(crate) fn evidence(evidence: &Evidence) -> String {
     if evidence.detail.is_empty() {
         evidence.kind.as_str().replace('-', " ")
@@ -115,7 +115,7 @@ pub(crate) fn is_of_the_host(list: &[Evidence], told: &[String]) -> bool {
         .is_some_and(|blind| blind.kind == EvidenceKind::Visibility && told.contains(&blind.detail))
 }
 
-/// The strongest piece of evidence, where a list gives what cannot be seen on the host once for all: `told` are those reasons.
+/// The strongest piece of evidence, in lists that show the host's visibility limits once for all runners: `told` are those reasons.
 pub(crate) fn strongest_but(list: &[Evidence], told: &[String]) -> Option<String> {
     if is_of_the_host(list, told) {
         return Some("not every process of the host can be examined: see below".to_owned());
@@ -195,7 +195,7 @@ pub(crate) fn few_inodes(usage: &Usage) -> String {
     format!(", {} of {} inodes free", usage.inodes_free, usage.inodes_total)
 }
 
-/// That a disk's goal is out of reach, and what is done instead.
+/// The message that a disk's goal is out of reach, with the lower goal.
 pub(crate) fn shortfall(short: &Shortfall) -> String {
     let inodes = |n: u64| count_u64(n, "inode");
     let (lacking, held) = match short.need.bytes > short.reach.bytes {
@@ -263,7 +263,7 @@ fn day(then: SystemTime, now: SystemTime) -> String {
     }
 }
 
-/// What live jobs need on a disk, and what there is.
+/// The need of live jobs on a disk, and the available space.
 pub(crate) fn room(disk: &DiskForecast) -> String {
     format!(
         "{} on {} may need {} more ({} expected), and {} are available",

@@ -14,7 +14,7 @@ const ALL_FOR_OWNER: u32 = 0o700;
 const OWNER_WRITES: u32 = 0o200;
 const SET_ID: u32 = 0o6000;
 
-/// What is or would be done to an entry, in words.
+/// The change of an entry, as text.
 pub(super) fn what(defect: &Defect, owner: Uid) -> String {
     let mode = defect.mode & 0o7777;
     match defect.kind {

@@ -44,7 +44,7 @@ pub const RESET: &str = "reset";
 /// The rule name of git's lock files in reports.
 pub const GIT_LOCK: &str = "git-lock";
 
-/// What a repair works with.
+/// The inputs of repairs.
 pub struct Repairs<'a> {
     /// The configuration.
     pub config: &'a Config,
@@ -56,7 +56,7 @@ pub struct Repairs<'a> {
     pub clock: fn() -> SystemTime,
     /// When to stop.
     pub deadline: Instant,
-    /// Git, to judge what is wrong where no mode is named.
+    /// Git, to recommend a mode if none is named.
     pub git: Option<&'a observe::Git>,
     /// Receives claims and deletions.
     pub events: &'a mut dyn RunEvents,
@@ -71,11 +71,11 @@ pub enum RepairError {
     /// There is no such repository.
     #[error("there is no directory {name} in {work}; there are: {known}")]
     NoSuchArea {
-        /// What was asked for.
+        /// The requested name.
         name: String,
         /// Where.
         work: PathBuf,
-        /// What there is.
+        /// The known names.
         known: String,
     },
     /// It is not to be reset.

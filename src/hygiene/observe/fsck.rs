@@ -31,7 +31,7 @@ pub enum Fsck {
     Sound,
     /// One does not; the first complaint.
     Broken(String),
-    /// It was not asked, or did not finish; why.
+    /// It was not run, or did not finish; the reason.
     NotJudged(String),
 }
 

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// The maximum of repositories of one runner; further ones are not looked at.
 const MAX_AREAS: usize = 4096;
 
-/// What a look works with.
+/// The inputs of an inspection.
 #[derive(Debug, Clone, Copy)]
 pub struct AreaInspection<'a> {
     /// The wall clock now.

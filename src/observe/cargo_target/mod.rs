@@ -35,7 +35,7 @@ const MAX_PROFILE_DEPTH: usize = 3;
 /// Units of one target at most; a real one has some hundreds.
 const MAX_UNITS: usize = 20_000;
 
-/// Directories beside the profiles that cargo makes again when they are missing.
+/// Directories next to the profiles that cargo creates again if they are missing.
 const REGENERATED: [&CStr; 3] = [c"doc", c"package", c"cargo-timings"];
 
 /// Scratch space of tests. The directory itself is kept: cargo makes it when it compiles a test, not when it runs one.
@@ -67,7 +67,7 @@ impl TargetError {
     }
 }
 
-/// Reads the target directory `target`, at the latest until `deadline`; `counted` says which of its bytes count.
+/// Reads the target directory `target` until `deadline` at the latest; `counted` determines which of its bytes count.
 ///
 /// # Errors
 /// When it has no profile, when something in it is not as cargo makes it, and when it cannot be read.

@@ -18,7 +18,7 @@ pub(super) const LISTENER: &[u8] = layout::LISTENER.as_bytes();
 /// The name of .NET's own program.
 const DOTNET: &[u8] = b"dotnet";
 
-/// What a wrapper puts around the name of the program that it renames.
+/// Prefix and suffix that a wrapper adds to the name of the program that it renames.
 const WRAPPED: (&[u8], &[u8]) = (b".", b"-wrapped");
 
 /// The longest name of a process, in bytes (`TASK_COMM_LEN`, include/linux/sched.h).

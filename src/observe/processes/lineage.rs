@@ -58,7 +58,7 @@ pub enum LineageError {
     /// A parent is younger than its child: it ended, and its pid was reused during the look.
     #[error("the parent of process {child} ended meanwhile")]
     Changed {
-        /// Whose.
+        /// The process whose parent was looked for.
         child: Pid,
     },
     /// The procfs does not show this process.

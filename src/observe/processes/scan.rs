@@ -94,7 +94,7 @@ pub(super) fn workers(processes: &Processes, pids: &[Pid]) -> (Vec<Pid>, Hidden)
     (workers, hidden)
 }
 
-/// Processes that one thread takes at a time: some are read in 10 us, others in milliseconds.
+/// The number of processes that one thread processes at a time: some are read in 10 us, others in milliseconds.
 const PORTION: usize = 32;
 
 /// A thread's share of the processes: the next few that no thread has taken.
@@ -281,7 +281,7 @@ impl<'a> Scanner<'a> {
         mappings::for_each_mapped_file(dir, scratch, &mut Mappings { held, shared, local, devices, outside })
     }
 
-    /// Classifies a process that lacks something, or hides it.
+    /// Classifies a process without an executable, or with a hidden one.
     fn without_image(&mut self, dir: &ProcessDir, error: LookError) -> Result<(), LookError> {
         match dir.identify() {
             // Has no memory, files or directories of its own.

@@ -10,7 +10,7 @@ use proptest::sample::{Index, select};
 const OTHER_DISK: FilesystemId = FilesystemId { major: 8, minor: 2 };
 const ENDLESS: Need = Need { bytes: u64::MAX, inodes: u64::MAX };
 
-/// A case: facts, what is known of each runner, and who asks for what.
+/// A case: facts, the evidence of each runner, the actor and the needs.
 #[derive(Debug, Clone)]
 struct GeneratedCase {
     facts: HostFacts,
@@ -36,7 +36,7 @@ impl GeneratedCase {
         make(&self.facts, &self.evidence, &input)
     }
 
-    /// With a need that nothing meets: everything goes that may.
+    /// With a need that cannot be met: everything removable is removed.
     fn greedy(&self) -> Plan {
         Self { needs: self.needs.iter().map(|(disk, _)| (*disk, ENDLESS)).collect(), ..self.clone() }.plan()
     }
@@ -45,7 +45,7 @@ impl GeneratedCase {
         self.facts.runners.iter().position(|runner| runner.runner == action.runner).unwrap()
     }
 
-    /// Whether the actor's own hook speaks of this runner, and nobody else works in its work directory.
+    /// Whether this is the hook's own runner, and no other runner shares its work directory.
     fn is_own(&self, index: usize) -> bool {
         let shares = |other: usize| {
             let (one, other) = (&self.facts.runners[index].runner, &self.facts.runners[other].runner);
@@ -55,7 +55,7 @@ impl GeneratedCase {
             && (0..self.facts.runners.len()).all(|other| other == index || !shares(other))
     }
 
-    /// Whether anything at all speaks against removing a cache of this runner.
+    /// Whether there is any evidence against removing a cache of this runner.
     fn is_protected(&self, index: usize, cache: &Cache) -> bool {
         let owner = self.facts.runners[index].runner.work_dir().map(|work| work.owner);
         let is_ours = match self.rules.acting_as {
@@ -275,7 +275,7 @@ proptest! {
         }
     }
 
-    /// Without knowing, a sibling keeps everything; the other runners of the same case show that something goes.
+    /// An unknown sibling loses nothing. The other runners of the same case show that something is removed.
     #[test]
     fn an_unknown_sibling_loses_nothing(case in any_case(), at in 0usize..3, kind in select(EvidenceKind::ALL.to_vec())) {
         let is_excused = kind == EvidenceKind::Unguarded && case.rules.allow_unguarded;

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::SystemTime;
 
-/// What is told.
+/// The message.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Message<'a> {
     host: &'a str,

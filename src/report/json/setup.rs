@@ -5,7 +5,7 @@ use crate::model::{SetupCommand, SetupReport, SetupRunner};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The report, and what it comes to.
+/// The report and its summary.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct SetupDoc<'a> {
     verb: &'a str,

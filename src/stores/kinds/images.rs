@@ -15,7 +15,7 @@ const BATCH: usize = 200;
 /// An image that no container uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Image {
-    /// What it is removed by: its names, or its id if it has none.
+    /// The names by which it is removed, or its id if it has none.
     names: Vec<String>,
     bytes: u64,
     /// Sorts as time does: when it was last named here, otherwise when it was made.

@@ -136,7 +136,7 @@ impl CollectedStore {
     }
 }
 
-/// The environment that a tool needs for its store. None of it is written anywhere.
+/// The environment variables that a tool needs for its store.
 fn variables(kind: StoreKind, path: &Path) -> Vec<(&'static str, OsString)> {
     let path = OsString::from(path);
     match kind {

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// How long to wait for the end of the outputs once the program itself has ended.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// How long an attended program has to end by itself, once it is asked to.
+/// How long an attended program may take to end after SIGTERM.
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// How long to wait for a killed program: the kernel may block it, as on a dead network mount.
@@ -120,7 +120,7 @@ pub(super) fn run(call: &Call<'_>) -> io::Result<(ProgramEnd, Vec<u8>, Vec<u8>)>
     Ok((end, pipes.output.bytes, pipes.complaint.bytes))
 }
 
-/// Asks the whole group to end, and waits a moment for its leader.
+/// Sends SIGTERM to the whole group, and waits briefly for its leader.
 fn say_farewell(group: Pid, pipes: &mut Pipes<'_>) {
     let _ = killpg(group, Signal::SIGTERM);
     let asked = Instant::now();

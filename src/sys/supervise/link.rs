@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What a worker and its supervisor both see: memory, so that nothing has to be sent and nothing can block.
+/// Memory that a worker and its supervisor share: nothing has to be sent, so nothing can block.
 #[derive(Debug, Clone, Copy)]
 pub struct Link(&'static Shared);
 
@@ -36,7 +36,7 @@ impl Link {
         Ok(Self(unsafe { page.cast::<Shared>().as_ref() }))
     }
 
-    /// For the worker: it may take so long, counted from its start.
+    /// For the worker: sets its time limit, counted from its start.
     pub fn limit(self, limit: Duration) {
         let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1);
         self.0.limit.store(millis, Ordering::Relaxed);
@@ -72,12 +72,12 @@ impl Link {
         }
     }
 
-    /// For the worker: it has done what it had to.
+    /// For the worker: records that it ends regularly, with this exit code.
     pub(super) fn declare_end(self, code: u8) {
         self.0.end.store(u32::from(code) + 1, Ordering::Relaxed);
     }
 
-    /// The exit code of a worker that has done what it had to.
+    /// The exit code of a worker that ended regularly.
     pub(super) fn proper_end(self) -> Option<u8> {
         u8::try_from(self.0.end.load(Ordering::Relaxed).checked_sub(1)?).ok()
     }

@@ -11,16 +11,17 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How often what a worker has left in its pipes is read after its end. A pipe holds 64 KiB unless told otherwise.
+/// How many times the pipes of a worker are read after its end. A pipe holds 64 KiB by default.
 const REST: usize = 64;
 
-/// What ends sooner is waited for by the end of its output alone: that takes fewer system calls. Signals wait as long.
+/// For this long only the end of a worker's output is waited for, which takes fewer system calls. Signals are handled after it.
 pub(super) const BRIEF: Duration = Duration::from_millis(50);
 
-/// A worker that has done what it had to ends by then, unless a thread of it waits for a dead mount: nobody waits for that.
+/// A worker ends within this time after it has declared its regular end, unless a thread of it waits for a dead mount, which is not waited
+/// for.
 const ENDS_IN: Duration = Duration::from_millis(250);
 
-/// How often whoever watches over a worker is asked whether it is to be given up.
+/// The interval at which the supervisor's caller is asked whether to give a worker up.
 pub(super) const GIVE_UP: Duration = Duration::from_secs(2);
 
 const STREAMS: [Stream; 2] = [Stream::Output, Stream::Complaint];
@@ -38,9 +39,9 @@ pub(super) struct Watch<'s> {
     ended: Option<OwnedFd>,
     started: Instant,
     limit: Duration,
-    /// When it was last asked whether it is to be given up.
+    /// When the caller was last asked whether to give it up.
     asked: Instant,
-    /// When it was first seen that the worker has done what it had to.
+    /// When the worker's declaration of its regular end was first seen.
     said: Option<Instant>,
 }
 
@@ -193,7 +194,7 @@ impl<'s> Watch<'s> {
         }
     }
 
-    /// Nobody reads it: the worker sees that as well, and ends where it goes on until then.
+    /// Closes an output without a reader: the worker notices that at its next write.
     fn close(&mut self, at: usize) {
         if let Ok(nothing) = File::open("/dev/null") {
             (self.streams[at], self.are_open[at]) = (nothing.into(), false);
@@ -201,7 +202,7 @@ impl<'s> Watch<'s> {
     }
 }
 
-/// What a look has seen.
+/// The result of one poll.
 #[derive(Debug, Default)]
 struct Polled {
     /// Streams that had something, or ended.
@@ -210,7 +211,7 @@ struct Polled {
     signals: bool,
 }
 
-/// Waits for any of these files, and says what each is ready for; `None` when it was interrupted.
+/// Waits for any of these files and returns the events of each; `None` if it was interrupted.
 fn events(files: [Option<BorrowedFd<'_>>; 4], wait: PollTimeout) -> Option<[PollFlags; 4]> {
     let mut polled: Vec<PollFd<'_>> =
         files.iter().flatten().map(|file| PollFd::new(*file, PollFlags::POLLIN)).collect();

@@ -13,15 +13,14 @@ use std::sync::OnceLock;
 /// The link of this process, if it is a worker.
 static LINK: OnceLock<Link> = OnceLock::new();
 
-/// For a worker, nobody else: the lock under which it only looks now. Its supervisor releases that in its place when the worker is left
-/// behind.
+/// For a worker only: declares the lock under which it only looks now. Its supervisor releases this lock if it abandons the worker.
 pub fn note_lock(lock: Option<BorrowedFd<'_>>) {
     if let Some(link) = LINK.get() {
         link.note_lock(lock);
     }
 }
 
-/// The child: it never returns to what its parent goes on with.
+/// The child process. It never returns to its parent's code.
 pub(super) fn be_worker(
     parent: Pid,
     link: Link,
@@ -51,7 +50,8 @@ pub(super) fn end_at_once(code: i32) -> ! {
     }
 }
 
-/// Takes from a worker whatever its supervisor, and who started that, has to keep; and what may have been left to it by them.
+/// Prepares a worker: its output goes to the pipes, no other descriptor is open, no signal is blocked, and a file size limit is an error.
+/// It ends with its parent.
 fn start_clean(parent: Pid, pipes: [OwnedFd; 4]) -> io::Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     if getppid() != parent {

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 /// The maximum of untrusted claims that are shown: a forger can make any number of them.
 const MAX_FOREIGN: usize = 10;
 
-/// `TIME  deed  SIZE  path`, and below it why, on which evidence and who wrote it.
+/// `TIME  action  SIZE  path`, and below it the reason, the evidence and the writer.
 pub(super) fn story(judged: &Judged, relation: Option<PathRelation>, screen: &Screen, out: &mut String) {
     let record = judged.record();
     let size = record.details.bytes.map(|bytes| format!("  {}", words::size(bytes))).unwrap_or_default();

@@ -147,7 +147,7 @@ fn presence(why: &Why, now: SystemTime, screen: &Screen, out: &mut String) {
     screen.paragraph(out, Tone::Plain, "", &text);
 }
 
-/// What made the runs act: the pressure they found.
+/// The cause of the runs: the pressure that they found.
 fn grounds(acts: &[LedgerRun], screen: &Screen, out: &mut String) {
     for judged in acts.iter().flat_map(|run| &run.entries) {
         if judged.record().deed == ActionKind::Pressure {
