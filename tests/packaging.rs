@@ -79,6 +79,31 @@ fn generated_files_are_up_to_date() {
     }
 }
 
+/// Section by section, with the values of options, and each example on a line of its own.
+#[test]
+fn every_page_of_a_command_is_complete() {
+    let assets = generate::assets().expect("they can be generated");
+    let pages: BTreeMap<String, String> = assets
+        .into_iter()
+        .filter(|(path, _)| path.starts_with("man"))
+        .map(|(path, page)| (path.display().to_string(), String::from_utf8(page).expect("text")))
+        .collect();
+    assert!(pages.len() > 20, "{:?}", pages.keys());
+    for (path, page) in &pages {
+        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "FILES", "SEE ALSO"] {
+            assert!(page.contains(&format!(".SH {section}\n")), "{path} has no section {section}");
+        }
+        assert!(page.contains(r"[\fB\-\-config\fR \fIPATH\fR]"), "{path}: options have values:\n{page}");
+    }
+    let reap = &pages["man/disk-guard-reap.1"];
+    assert!(reap.contains(r"[\fB\-\-source\fR \fINAME\fR]..."), "it can be repeated:\n{reap}");
+    let check = &pages["man/disk-guard-check.1"];
+    assert!(check.contains(r"{\fB\-\-runner\fR \fINAME\fR | \fB\-\-path\fR \fIPATH\fR}"), "{check}");
+    assert!(check.contains(".B 10\nbusy\n") && !check.contains(".B 20\n"), "its own exit codes:\n{check}");
+    let all = &pages["man/disk-guard.1"];
+    assert!(all.contains("\n.B disk\\-guard status\ndisks, busy runners"), "one example a line:\n{all}");
+}
+
 #[test]
 fn pages_and_completions_are_well_formed() {
     for page in files(&source().join("packaging/man")) {

@@ -79,7 +79,7 @@ pub(crate) fn page(command: &Command) -> io::Result<String> {
 }
 
 fn section(title: &str, body: &str) -> String {
-    if body.is_empty() { String::new() } else { format!(".SH \"{title}\"\n{body}") }
+    if body.is_empty() { String::new() } else { format!(".SH {title}\n{body}") }
 }
 
 /// The first sentence of a help text without its additions, as the line after NAME needs it.

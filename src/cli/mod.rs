@@ -154,9 +154,9 @@ pub enum Command {
     /// back this host's own past, with another configuration or disk
     ///
     /// Examples:
-    ///   disk-guard simulate web                          four ways of making room on one simulated host
-    ///   disk-guard simulate --history --size 300GiB      the last day of this host, on a smaller disk
-    ///   disk-guard simulate --history --against new.toml with other watermarks
+    ///   disk-guard simulate web                           four ways of making room on one simulated host
+    ///   disk-guard simulate --history --size 300GiB       the last day of this host, on a smaller disk
+    ///   disk-guard simulate --history --against new.toml  the last day with other watermarks
     #[command(verbatim_doc_comment)]
     Simulate {
         /// Only the host of this name; may be given several times [default: all]
