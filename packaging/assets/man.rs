@@ -168,20 +168,25 @@ fn exit_status(verb: &str) -> String {
     text
 }
 
-/// What a code means for one verb, from the table that names several: `VERB, VERB: meaning; VERB: meaning`.
+/// What a code means for one verb, from a table entry for several: `meaning; VERB, VERB: meaning`.
 fn meaning_for(verb: &str, exit: Exit) -> Option<String> {
-    let word = verb.split('-').next().unwrap_or_default();
-    match (word, exit) {
-        ("", _) => Some(exit.meaning().to_owned()),
-        ("check", Exit::Done) if verb == "check" => Some("provably idle".to_owned()),
-        ("audit", Exit::Done) => Some("clean".to_owned()),
-        (_, Exit::Done) => Some("done".to_owned()),
-        (_, Exit::LockTimeout) => matches!(word, "sweep" | "remediate").then(|| exit.meaning().to_owned()),
-        _ => exit.meaning().split("; ").find_map(|meaning| match meaning.split_once(": ") {
-            None => Some(meaning.to_owned()),
-            Some((verbs, meaning)) => verbs.split(", ").any(|one| one == verb).then(|| meaning.to_owned()),
-        }),
+    let verb = if verb.starts_with("hook") { "hook" } else { verb };
+    match (verb, exit) {
+        ("", _) => return Some(exit.meaning().to_owned()),
+        ("check", Exit::Done) => return Some("provably idle".to_owned()),
+        ("audit", Exit::Done) => return Some("clean".to_owned()),
+        (_, Exit::Done) => return Some("done".to_owned()),
+        // A hook warns of an invalid configuration, and its job begins.
+        ("hook", Exit::ConfigInvalid) => return None,
+        (_, Exit::LockTimeout) if !matches!(verb, "sweep" | "remediate") => return None,
+        _ => {}
     }
+    let parts: Vec<&str> = exit.meaning().split("; ").collect();
+    let own = parts
+        .iter()
+        .filter_map(|part| part.split_once(": "))
+        .find_map(|(verbs, meaning)| verbs.split(", ").any(|one| one == verb).then_some(meaning));
+    own.or_else(|| parts.into_iter().find(|part| !part.contains(": "))).map(str::to_owned)
 }
 
 fn files() -> String {
