@@ -27,7 +27,7 @@ pub fn judge(facts: &CapacityFacts, filesystems: &[FilesystemStatus]) -> Capacit
     let mut limits: Vec<Limit> = filesystems.iter().flat_map(disk).collect();
     limits.extend(host(facts));
     limits.extend(facts.stalls.iter().map(|stall| {
-        // A processor that somebody waits for is a busy one, not a short one.
+        // Waiting for the processor means that it is busy, not that it is short.
         let ratio = if stall.resource == "cpu" { stall.some } else { stall.full } / 100.0;
         let level = if stall.resource == "cpu" { Level::Ok } else { by(ratio, STALLED, STUCK) };
         let (resource, who, advice) = match stall.resource {
@@ -133,7 +133,7 @@ fn host(facts: &CapacityFacts) -> Vec<Limit> {
         resource: "swap",
         subject: None,
         ratio: share.ratio(),
-        // Full swap beside free memory is how Linux works; memory speaks for both.
+        // Full swap with free memory is normal on Linux; the limit of memory covers both.
         level: Level::Ok,
         said: format!("{} of {} of swap are in use", size(share.used), size(share.of)),
         advice: "nothing by itself",

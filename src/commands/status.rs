@@ -22,7 +22,7 @@ pub(super) fn run(context: &Context, format: Format) -> Exit {
 /// Shows the host again and again, until interrupted. Each document is one line.
 pub(super) fn repeat(context: &Context, format: Format) -> Exit {
     loop {
-        // What uses the space and what is stale is too much to walk again and again.
+        // Searching for users of the disk and for stale units takes too long to be repeated.
         let status = collect(&context.snapshot(), HolderSearch::Unasked, StaleUnits::Leave);
         show(context, format, &status, json::Layout::Line);
         if stream::is_over() {

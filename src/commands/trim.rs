@@ -43,6 +43,6 @@ pub(super) fn read(context: &Context, path: &Path) -> Result<TrimOffer, TargetEr
     let (dir, _) = Dir::resolve(path).map_err(TargetError::Unopened)?;
     let counted = Counted::under(&context.config.dedupe);
     let target = cargo_target::read(&dir, counted, deadline)?;
-    // Tried on the directory itself: its own access time tells nothing about builds.
+    // Tried on the directory itself, whose access time is not used for builds.
     Ok(trim::offer(&target, reference::access_times(&dir)))
 }

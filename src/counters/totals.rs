@@ -231,7 +231,7 @@ pub fn read(
     };
     let mut kept = load()?;
     // Records first and totals afterwards: what a fold takes away meanwhile is then known by its name. Two folds meanwhile
-    // would forget it again; the second look tells.
+    // would forget that name again; the second read detects this.
     for _ in 0..8 {
         let records = run.and_then(|run| pending(run, now, BATCH * MAX_BATCHES).ok()).unwrap_or_default();
         let again = load()?;

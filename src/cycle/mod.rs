@@ -337,7 +337,7 @@ impl<'a> Cycle<'a> {
                 *snapshot = self.snapshot();
             }
             let Some(actor) = self.actor_among(snapshot.runners()) else { return Ok(()) };
-            // Measured before as well: what is in trash is part of what a run frees.
+            // Measured before as well: a run also frees the content of trash.
             let needs = self.needs(snapshot, &actor, state);
             if round > 0 && matches!(self.actor, Role::Hook { .. }) && needs.iter().all(|(_, n)| n.is_met()) {
                 // What is left in trash is not worth a job's time.

@@ -273,7 +273,7 @@ impl Cycle<'_> {
         // One handle at a time: there may be more runners than a process may have files open.
         let borders = runners.flat_map(|runner| {
             let work = runner.work_dir().and_then(|work| open_work(work).ok());
-            // Where retention claims what lies outside of the work directory.
+            // Where retention claims files outside of the work directory.
             let root = open_work(&runner.root_dir()).and_then(|root| root.descend(trash::HOME)).ok();
             work.into_iter().chain(root)
         });

@@ -330,7 +330,7 @@ pub fn learn(
     let mut known = Footprints::of(work, now);
     let took = scan.measure.bytes.max(sampled);
     let before = known.runs(job).iter().copied().max().unwrap_or(0);
-    // What was cut short by the disk or by our time is less than the job takes.
+    // A measurement that was cut short by a full disk or the time limit is less than the job's real size.
     let is_whole =
         scan.measure.coverage == crate::model::Coverage::Whole && usage.available_bytes > took / 20;
     if is_whole || took > before {

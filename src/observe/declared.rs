@@ -65,7 +65,7 @@ pub fn faults(rules: &[CacheRule]) -> Vec<DeclarationFault> {
         };
         for root in &rule.roots {
             let top = literal(root);
-            // That is the host's fault and not the configuration's: what lies there is left alone, and all else goes on.
+            // That is a fault of the host and not of the configuration: such caches are kept, and everything else continues.
             if ways.is_silent(&top) {
                 continue;
             }
@@ -191,7 +191,7 @@ pub fn discover(rules: &[CacheRule], mounts: &MountTable, discovery: &mut Discov
         let owner = rule.owner.as_deref().and_then(uid).unwrap_or(Uid::ROOT);
         for root in &rule.roots {
             let top = literal(root);
-            // A directory without any cache may hold trash. Who can write there was not told before where a mount did not answer.
+            // A directory without any cache may hold trash. If a mount did not answer before, its writers are not known yet.
             if ways.foreign_hand(&top, owner).is_none()
                 && let Ok(base) = Dir::open(&top).and_then(|dir| stand_in(&top, &dir, mounts))
             {

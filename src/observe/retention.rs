@@ -173,7 +173,7 @@ impl RetentionScan<'_> {
         age: Duration,
     ) -> Option<Cache> {
         let status = dir.status().ok()?;
-        // The newest content decides: a used directory's own time says nothing; an empty one has no other.
+        // The newest content counts. The time of the directory itself counts only if it is empty.
         let size = self
             .size(dir, None)
             .map(|size| Measure { newest: size.newest.or(Some(status.modified)), ..size })?;

@@ -134,7 +134,7 @@ impl RunDir {
     pub fn mark_attempt(&self, records: Records) {
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         let times = Timestamps { last_access: now, last_modification: now };
-        // In a directory that this process may not write, nobody expects a record of it.
+        // No record of this process is expected in a directory that it may not write.
         let _ = self.records(records).map(|dir| futimens(&dir, &times));
     }
 

@@ -33,18 +33,18 @@ pub(crate) fn run(host: &Host<'_>, run: &RunDir, run_log: &mut RunLog) -> Option
         return None;
     }
     let budget = Budget { bytes: rule.max_bytes, deadline: Instant::now() + rule.time_limit };
-    // Before anything is looked at: what comes from here on is new.
+    // Before the host is observed: leases that appear from here on are new.
     let before = roll(run);
     let (seen, _) = overview::at(&host.snapshot(), |_| CacheScope::Everybody);
     let (caches, pairs) = chosen(host, &seen);
     let came = || -> Option<HashSet<FileId>> {
         let (before, names) = (before.as_ref()?, roll(run)?);
         let new = names.difference(before).filter_map(|name| name.to_str());
-        // A lease whose name tells no root may be anybody's.
+        // A lease whose name contains no root may belong to any runner.
         new.map(lease::root_of_name).collect()
     };
     let report = dedupe::run(&caches, &pairs, budget, &came);
-    // It is for display: the sweep goes on where nobody can write.
+    // The record is for display: the sweep continues if it cannot be written.
     if let Err(error) = record::keep(host.config, &report, now()) {
         (host.complain)(&error);
     }

@@ -105,7 +105,7 @@ impl<'a> Systemd<'a> {
     /// [`SystemdError`]: why not.
     pub fn find(programs: Programs<'a>) -> Result<Self, SystemdError> {
         let run = programs.run("systemctl", &["is-system-running"], BOUNDS);
-        // Its exit code says how well it runs the host.
+        // Its exit code reports the health of the host's units.
         let run = run.and_then(ProgramRun::ended).map_err(|error| match error {
             ProgramError::Missing { .. } => SystemdError("this host has no systemctl".to_owned()),
             other => other.into(),

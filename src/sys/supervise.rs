@@ -76,7 +76,7 @@ impl Supervisor {
     /// # Errors The errors of sigprocmask(2) and mmap(2).
     pub fn new() -> io::Result<Self> {
         let mut noted = SigSet::all();
-        // What is no word to end: the fate of children, job control, and faults of our own.
+        // Signals that do not request an end: of children, of job control, and of faults of this process.
         for other in [
             Signal::SIGCHLD,
             Signal::SIGCONT,

@@ -252,7 +252,7 @@ impl MountNames {
         }
         for seen in reader.seen {
             let is_of_host = self.host.iter().any(|host| is_copy(host, &seen, &reader.copies));
-            // The host's own mounts above a cache say nothing of it.
+            // Mounts of the host itself above a cache are no evidence about it.
             if is_of_host && seen.is_above {
                 continue;
             }

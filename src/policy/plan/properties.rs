@@ -63,7 +63,7 @@ impl GeneratedCase {
             user => cache.owner == user,
         };
         let evidence = &self.evidence[index];
-        // A mount of the host's own: what lies there and what holds it.
+        // A mount of the host itself: its content, and the directories that contain it.
         let is_of_host = |e: &Evidence| e.kind == EvidenceKind::MountInside && e.weight == Weight::Forbids;
         let meets = |e: &Evidence| {
             let meets = |place: &PathBuf| place.starts_with(&cache.path) || cache.path.starts_with(place);

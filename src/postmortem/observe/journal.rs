@@ -254,7 +254,7 @@ fn systemd(message: &str, is_about: bool) -> Option<HostDeed> {
         Some(HostDeed::MemoryKill)
     } else if has_any(&["with signal SIGKILL", "timed out. Killing"]) {
         Some(HostDeed::UnitKill)
-    // `Stopped` stands before every start after a failure, too.
+    // `Stopped` is also logged before every restart after a failure.
     } else if message.starts_with("Stopping ") {
         Some(HostDeed::UnitStop)
     } else {

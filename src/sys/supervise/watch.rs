@@ -150,7 +150,7 @@ impl<'s> Watch<'s> {
         let died = match waitpid(self.worker, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::EINTR) => return None,
             Ok(WaitStatus::Signaled(_, signal, _)) => Some(signal),
-            // Who ignores the death of children is never told how they ended.
+            // A process that ignores SIGCHLD cannot learn how its children ended.
             Ok(_) | Err(_) => None,
         };
         Some(self.supervisor.link.proper_end().map_or(WorkerEnd::Died(died), WorkerEnd::Proper))
