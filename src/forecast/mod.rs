@@ -282,7 +282,7 @@ pub fn summarise<'c>(
         );
         let latest = footprints.all().filter_map(|runs| runs.last()).map(|bytes| (*bytes).min(most));
         let free = MAX_OTHERS.saturating_sub(summary.others.len());
-        // Each runner has its say on a host with many.
+        // A runner with many jobs takes at most a quarter of the list.
         summary.others.extend(latest.take(free.min(MAX_OTHERS / 4)));
     }
     for job in survey.disks.iter().flat_map(|disk| &disk.jobs) {

@@ -37,7 +37,7 @@ impl FakeSource {
     }
 }
 
-impl Source for FakeSource {
+impl EnvironmentSource for FakeSource {
     fn list(&self, _: SystemTime) -> Result<Vec<Environment>, SourceError> {
         self.log.borrow_mut().push("list".into());
         match self.listings.borrow_mut().pop_front() {
