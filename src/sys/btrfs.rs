@@ -60,7 +60,7 @@ pub fn destroy(parent: &Dir, name: &CStr, dir: &Dir) -> Result<(), Errno> {
     let mut named = VolumeArgs { fd: 0, name: [0; NAME] };
     let bytes = name.to_bytes();
     named.name.get_mut(..bytes.len()).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(bytes);
-    // SAFETY: the kernel reads a `struct btrfs_ioctl_vol_args`, which `Named` is: a name of fewer bytes than there are, and the
+    // SAFETY: the kernel reads a `struct btrfs_ioctl_vol_args`, which `VolumeArgs` is: a name of fewer bytes than there are, and the
     // rest zero. A filesystem that is not btrfs refuses the number.
     unsafe { ioctl(parent, Setter::<SNAP_DESTROY, VolumeArgs>::new(named)) }
 }

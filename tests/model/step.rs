@@ -12,7 +12,7 @@ pub(crate) enum Step {
     /// `lock::LockError::TimedOut`: the hook gives up waiting, and goes the way out (`commands::hook::way_out`).
     TimeOut(usize),
     /// Whatever else ends the hook's worker: an error, as of an invalid configuration, a panic, a signal, its time
-    /// (`sys::supervise::End`). Its supervisor goes the way out.
+    /// (`sys::supervise::WorkerEnd`). Its supervisor goes the way out.
     Fail(usize),
     /// SIGKILL to a hook's supervisor, with which its worker dies. The script that runs them fences (`hooks/job-started.sh`), and
     /// leaves no lease, but a sign that a job begins.
