@@ -267,3 +267,49 @@ fn every_screen_is_captured_at_two_widths() {
     assert!(text.contains("\n$ disk-guard status --watch\n") && text.contains("ci-host-07"));
     assert!(!text.contains("/tmp/") && !text.contains("run="), "nothing of the machine that it was made on");
 }
+
+/// Whether `path`, such as `lock::SharedLock::acquire`, is in the source: the longest part of it that is a module, and each further name
+/// in that module's files.
+fn is_in_source(path: &str) -> bool {
+    let mut module = source().join("src");
+    let mut names = path.split("::").peekable();
+    while let Some(name) = names.peek() {
+        let inner = module.join(name);
+        if !inner.is_dir() && !inner.with_extension("rs").is_file() {
+            break;
+        }
+        module = inner;
+        names.next();
+    }
+    let code = code(&[module.clone(), module.with_extension("rs")]);
+    let is_declared = |name: &str| {
+        let kinds = ["fn", "struct", "enum", "trait", "type"].map(|kind| format!("{kind} {name}"));
+        let is_variant =
+            |line: &str| line.trim().strip_prefix(name).is_some_and(|rest| rest.starts_with([',', '(', ' ']));
+        kinds.iter().any(|declared| {
+            code.match_indices(declared)
+                .any(|(at, found)| !code[at + found.len()..].starts_with(is_part_of_a_name))
+        }) || code.lines().any(is_variant)
+    };
+    !code.is_empty() && names.all(is_declared)
+}
+
+/// The model of the protocol says which code each of its steps stands for.
+#[test]
+fn the_code_that_the_model_names_exists() {
+    let mut count = 0;
+    for file in files(&source().join("tests/model")) {
+        let text = read(&file);
+        let is_path =
+            |name: &&str| name.contains("::") && name.chars().all(|c| is_part_of_a_name(c) || c == ':');
+        for name in quoted(&text).filter(is_path).filter(|name| !name.starts_with("Self::")) {
+            count += 1;
+            assert!(is_in_source(name), "{} names `{name}`, which is not in src", file.display());
+        }
+    }
+    assert!(count > 30, "only {count} names were read");
+    assert!(
+        !is_in_source("lock::SharedLock::acquired") && !is_in_source("no_such_module::SharedLock"),
+        "others are refused"
+    );
+}

@@ -134,7 +134,7 @@ fn directories_that_change_under_the_guards_eyes() {
     check("swaps", Host { swaps: 2, jobs: [1, 0, 0], ..Host::plain() }, &[]);
 }
 
-/// What [`promises::NO_HANG`] leaves open: that a hook's own steps could go round in a circle. Each one leads on.
+/// What [`NO_HANG`](super::promises::NO_HANG) leaves open: that a hook's own steps could go round in a circle. Each one leads on.
 #[test]
 fn every_step_of_a_hook_leads_on_to_its_return() {
     let host = Host { guards: [Role::Sweep, Role::Hook(0)], rounds: 2, jobs: [1, 1, 0], ..Host::plain() };

@@ -102,7 +102,7 @@ impl Host {
     /// The same under the lock.
     fn doubts_again(&self, state: &State, guard: usize, runner: usize) -> bool {
         let is_own = self.guards[guard] == Role::Hook(runner);
-        // `liveness::Exempt`: the hook's own Worker, as long as it is that which lives.
+        // `policy::liveness::Exempt`: the hook's own Worker, as long as it is that which lives.
         let is_exempt = is_own && !state.guards[guard].is_orphan;
         let seen = &state.runners[runner];
         let worker = seen.job.has_worker() && !self.hidden[runner] && !is_exempt;

@@ -5,11 +5,11 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     /// A runner's Listener starts a Worker: `Runner.Worker` is in the process table. A guarded runner's started-hook begins with
-    /// it (`commands::hook::run`), an unguarded runner's steps are free to.
+    /// it (`hook::run`), an unguarded runner's steps are free to.
     StartWorker(usize),
     /// `lock::SharedLock::acquire`, `lease::write`, and the release: nobody can claim in between.
     LeaveLease(usize),
-    /// `lock::LockError::TimedOut`: the hook gives up waiting, and goes the way out (`commands::hook::way_out`).
+    /// `lock::LockError::TimedOut`: the hook gives up waiting, and goes the way out (`hook::way_out`).
     TimeOut(usize),
     /// Whatever else ends the hook's worker: an error, as of an invalid configuration, a panic, a signal, its time
     /// (`sys::supervise::WorkerEnd`). Its supervisor goes the way out.
@@ -17,7 +17,7 @@ pub(crate) enum Step {
     /// SIGKILL to a hook's supervisor, with which its worker dies. The script that runs them fences (`hooks/job-started.sh`), and
     /// leaves no lease, but a sign that a job begins.
     LoseSupervisor(usize),
-    /// `lease::write` on the way out (`commands::hook::protect`).
+    /// `lease::write` on the way out (`hook::protect`).
     LeaveLateLease(usize),
     /// `reclaim::trash::Trash::fence`, before anything that can fail or on the way out: the names are read.
     FenceLists(usize),
@@ -25,7 +25,7 @@ pub(crate) enum Step {
     FenceRemoves(usize),
     /// `reclaim::trash::Trash::fence`: trees in the others are taken out of them, and those are removed.
     FenceTakes(usize),
-    /// `commands::hook::started::Started::relieve`: a hook under pressure becomes a guard.
+    /// `hook::started::Started::relieve`: a hook under pressure becomes a guard.
     Relieve(usize),
     /// The started-hook returns; the job's steps begin.
     Return(usize),
@@ -47,29 +47,29 @@ pub(crate) enum Step {
     EmptyTrash(usize),
     /// `cycle::Cycle::delete_trash`, without the lock.
     DeleteTrash(usize),
-    /// `observe::host::Look::at` and `policy::plan::make`: this guard means to claim this runner's cache.
+    /// `observe::host::HostObserver::at` and `policy::plan::make`: this guard means to claim this runner's cache.
     Look(usize, usize),
     /// The same, and this other one's as well: a batch (`cycle::batch`), whose further looks are shared.
     LookForBoth(usize, usize, usize),
     /// Nothing is left that may go, or a limit is reached: the run ends.
     End(usize),
     /// `lock::ExclusiveLock::acquire`, `cycle::Cycle::newly_claimed`: trash that has come meanwhile begins a new round; and
-    /// `observe::host::Look::is_still`. To release the lock and to look again before it is as if it had not been taken.
+    /// `observe::host::HostObserver::is_still`. To release the lock and to look again before it is as if it had not been taken.
     AcquireExclusive(usize),
     /// The lock was not obtained in time: the run ends.
     GiveUp(usize),
     /// `reclaim::claim::Reserved::new`, without the lock.
     MakeSlot(usize),
-    /// `observe::host::Look::refresh`, without the lock. Of processes it sees Workers, and the others only when a lease has come or gone
+    /// `observe::host::HostObserver::refresh`, without the lock. Of processes it sees Workers, and the others only when a lease has come or gone
     /// since [`Self::Look`].
     LookBefore(usize),
     /// The same under the lock, when a lease has come or gone since.
     LookUnderLock(usize),
-    /// `renameat2` in `reclaim::claim::Place::take`.
+    /// `renameat2` in `reclaim::claim::CacheEntry::take`.
     Rename(usize),
-    /// `reclaim::claim::compare` and `reclaim::claim::Moment::After`.
+    /// `reclaim::claim::compare` and `reclaim::claim::Phase::After`.
     LookAfter(usize),
-    /// `reclaim::claim::Place::put_back`.
+    /// `reclaim::claim::CacheEntry::put_back`.
     PutBack(usize),
     /// `lock::ExclusiveLock` is dropped.
     Release(usize),
