@@ -9,6 +9,8 @@
 //!
 //! The runner's user can write all of these files; forging them harms no other user, and never frees anything of another runner.
 
+mod unproved;
+
 use super::dotenv::{self, Says};
 use super::filesystems::MountTable;
 use super::hook_script;
@@ -27,7 +29,9 @@ use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use unproved::{ConfigFault, HookDoubt, Unproved};
 
 /// The variable that names the hook.
 pub const STARTED_VARIABLE: &str = HookVariable::JobStarted.name();
@@ -63,7 +67,7 @@ pub struct GuardCheck<'a> {
 
 /// The results for started-hooks that one look has examined: mostly all runners of a host name the same one.
 #[derive(Debug, Default)]
-pub struct JudgedScripts(RefCell<HashMap<PathBuf, Result<(), String>>>);
+pub struct JudgedScripts(RefCell<HashMap<PathBuf, Result<(), Arc<HookDoubt>>>>);
 
 /// Judges one runner by all of its running Listeners. `strangers` are processes of no known runner.
 pub fn judge(
@@ -79,7 +83,7 @@ pub fn judge(
     };
     match judged {
         Ok(()) => Guarded::Yes,
-        Err(why) => Guarded::No(why),
+        Err(why) => Guarded::No(why.to_string()),
     }
 }
 
@@ -91,9 +95,7 @@ struct Env {
     changed: Option<SystemTime>,
 }
 
-/// # Errors
-/// Why it cannot be read, for people.
-fn read_env(runner: &Runner) -> Result<Env, String> {
+fn read_env(runner: &Runner) -> Result<Env, Unproved> {
     let read = || -> io::Result<Env> {
         let root = Dir::open(&runner.root)?;
         let file = match root.open_file(layout::ENV) {
@@ -110,7 +112,7 @@ fn read_env(runner: &Runner) -> Result<Env, String> {
         }
         Ok(Env { bytes, changed: Some(changed) })
     };
-    read().map_err(|error| format!("its `.env` cannot be read: {error}"))
+    read().map_err(|error| Unproved::Env(Arc::new(error)))
 }
 
 impl GuardCheck<'_> {
@@ -118,8 +120,8 @@ impl GuardCheck<'_> {
     /// was exchanged, the Listener belongs to the old directory and starts its next Workers with the `.env` that it has read there.
     ///
     /// # Errors
-    /// A Listener of the runner's user that may be such a process, for people.
-    fn is_new_to(&self, runner: &Runner, strangers: &[Stranger]) -> Result<(), String> {
+    /// A Listener of the runner's user that may be such a process.
+    fn is_new_to(&self, runner: &Runner, strangers: &[Stranger]) -> Result<(), Unproved> {
         let mut listeners = strangers
             .iter()
             .filter(|stranger| stranger.program == layout::LISTENER && stranger.owner == runner.owner)
@@ -128,32 +130,29 @@ impl GuardCheck<'_> {
             return Ok(());
         }
         let status = std::fs::symlink_metadata(&runner.root);
-        let put_there = status
-            .map_err(|error| format!("its root cannot be examined: {error}"))
-            .map(|root| changed(&root))?;
+        let put_there = status.map_err(|error| Unproved::Root(Arc::new(error))).map(|root| changed(&root))?;
         let boot = self.proc.boot_time_exactly();
         let is_older = |stranger: &&Stranger| {
             let begun = boot.and_then(|boot| started(boot, stranger.process.start));
             begun.is_none_or(|begun| put_there > begun + GRAIN)
         };
         match listeners.find(is_older) {
-            Some(stranger) => Err(format!(
-                "its root was created or changed after the Listener pid {} was started, which now belongs to {}, outside of every glob: if it was started here it has not read this `.env`",
-                stranger.process.pid,
-                stranger.root.display()
-            )),
+            Some(stranger) => Err(Unproved::RootIsNewer {
+                pid: stranger.process.pid,
+                root: stranger.root.display().to_string(),
+            }),
             None => Ok(()),
         }
     }
 
     /// # Errors
-    /// Why jobs of this Listener are not proved to run our hook, for people.
+    /// Why jobs of this Listener are not proved to run our hook.
     fn at_listener(
         &self,
         runner: &Runner,
         listener: &ListenerSeen,
-        env: &Result<Env, String>,
-    ) -> Result<(), String> {
+        env: &Result<Env, Unproved>,
+    ) -> Result<(), Unproved> {
         let pid = listener.process.pid;
         let who = (listener.process, listener.owner);
         let may_touch = |path: &Path| self.mounts.shared_with_others(path).is_none();
@@ -173,19 +172,15 @@ impl GuardCheck<'_> {
                 })
             };
             if !listener.is_ordered || was_set || was_noted() {
-                return Err(format!(
-                    "no job of its Listener (pid {pid}) has run our hook yet, and whether the Listener has read its `.env` cannot be determined: the clock was set"
-                ));
+                return Err(Unproved::ClockWasSet(pid));
             }
             if changed > listener.started + GRAIN {
-                return Err(format!(
-                    "its `.env` is newer than its Listener (pid {pid}), which reads it only when it starts: restart it"
-                ));
+                return Err(Unproved::EnvIsNewer(pid));
             }
         }
         let inherited = || {
             processes::environ_names_hook(self.proc, listener.process, HookVariable::JobStarted)
-                .map_err(|error| format!("its Listener's environment cannot be read: {error}"))
+                .map_err(|error| Unproved::Environment(Arc::new(error)))
         };
         let inherited = match dotenv::says(&env.bytes, HookVariable::JobStarted) {
             Ok(Says::Nothing) => inherited()?.map(PathBuf::from),
@@ -193,85 +188,76 @@ impl GuardCheck<'_> {
         };
         self.by_env(env, inherited)?;
         match self.run {
-            Some(run) => processes::sees_directory(self.proc, listener.process, run.path(), &SHARED).map_err(|why| {
-                format!(
-                    "its Listener (pid {pid}) does not see our {}: {why}; its jobs meet another lock than ours",
-                    run.path().display()
-                )
-            }),
+            Some(run) => processes::sees_directory(self.proc, listener.process, run.path(), &SHARED)
+                .map_err(Arc::new)
+                .map_err(|why| Unproved::OtherView { pid, run: run.path().display().to_string(), why }),
             None => Ok(()),
         }
     }
 
     /// # Errors
     /// Why a hook of this `.env`, or of the Listener's environment, is not ours.
-    fn by_env(&self, env: &Env, inherited: Option<PathBuf>) -> Result<(), String> {
+    fn by_env(&self, env: &Env, inherited: Option<PathBuf>) -> Result<(), Unproved> {
         let says = dotenv::says(&env.bytes, HookVariable::JobStarted);
-        let hook = match says.map_err(|why| format!("its `.env` cannot be read: {why}"))? {
+        let hook = match says.map_err(Unproved::Encoding)? {
             Says::Value(value) => {
                 if let Some(why) = dotenv::fails_every_job(value) {
-                    let value = String::from_utf8_lossy(value);
-                    return Err(format!("its `.env` names {value:?}, and every job fails of it: {why}"));
+                    let value = String::from_utf8_lossy(value).into_owned();
+                    return Err(Unproved::FailsEveryJob { value, why });
                 }
                 PathBuf::from(OsStr::from_bytes(value))
             }
-            Says::Unset => return Err(format!("its `.env` unsets {STARTED_VARIABLE}")),
+            Says::Unset => return Err(Unproved::Unset),
             Says::Nothing => match (inherited, env.changed) {
                 (Some(hook), _) => hook,
-                (None, None) => return Err(format!("it has no `.env`, so no {STARTED_VARIABLE}")),
-                (None, Some(_)) => return Err(format!("its `.env` names no {STARTED_VARIABLE}")),
+                (None, None) => return Err(Unproved::NoEnv),
+                (None, Some(_)) => return Err(Unproved::NotNamed),
             },
         };
         let known = self.scripts.0.borrow().get(&hook).cloned();
         let judged = known.unwrap_or_else(|| {
-            let judged = self.runs_us(&hook);
+            let judged = self.runs_us(&hook).map_err(Arc::new);
             self.scripts.0.borrow_mut().insert(hook.clone(), judged.clone());
             judged
         });
-        judged.map_err(|why| format!("its started-hook {} {why}", hook.display()))
+        judged.map_err(|doubt| Unproved::Hook { hook: hook.display().to_string(), doubt })
     }
 
-    /// # Errors
-    /// Why it is not proved, to follow the hook's name.
-    fn runs_us(&self, hook: &Path) -> Result<(), String> {
+    fn runs_us(&self, hook: &Path) -> Result<(), HookDoubt> {
         if let Some(kind) = self.mounts.shared_with_others(hook) {
-            return Err(format!(
-                "is on {kind}, where other hosts may change it: keep it on a disk of this host"
-            ));
+            return Err(HookDoubt::Shared(kind));
         }
-        let us = hook_script::runs_us(hook).map_err(|error| error.to_string())?;
+        let us = hook_script::runs_us(hook)?;
         let Some(run) = self.run else { return Ok(()) };
         let config = us.config.unwrap_or_else(|| DEFAULT_CONFIG.into());
-        let theirs = run_dir_of(&config)
-            .map_err(|error| format!("has {} for its configuration: {error}", config.display()))?;
-        match theirs == run.path() {
-            true => Ok(()),
-            false => Err(format!(
-                "has {} for its configuration, where paths.run_dir is {} and not {}",
-                config.display(),
-                theirs.display(),
-                run.path().display()
-            )),
+        let shown = |path: &Path| path.display().to_string();
+        let theirs =
+            run_dir_of(&config).map_err(|fault| HookDoubt::Config { config: shown(&config), fault })?;
+        if theirs == run.path() {
+            return Ok(());
         }
+        let (theirs, ours) = (shown(&theirs), shown(run.path()));
+        Err(HookDoubt::OtherRunDir { config: shown(&config), theirs, ours })
     }
 }
 
 /// `paths.run_dir` of a configuration. The hook itself checks the rest of it.
-fn run_dir_of(config: &Path) -> Result<PathBuf, String> {
-    reach::check_way(config).map_err(|error| error.to_string())?;
+fn run_dir_of(config: &Path) -> Result<PathBuf, ConfigFault> {
+    reach::check_way(config)?;
     // O_NONBLOCK: a FIFO in its place must not block.
     let file = match std::fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(config) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && config == Path::new(DEFAULT_CONFIG) => {
             return Ok(DEFAULT_RUN_DIR.into());
         }
-        result => result.map_err(|error| error.to_string())?,
+        result => result?,
     };
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return Err("it is not a regular file".to_owned());
+        return Err(ConfigFault::NotRegular);
     }
     let mut text = String::new();
-    file.take(MAX_BYTES).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.message().to_owned())?;
+    file.take(MAX_BYTES).read_to_string(&mut text)?;
+    let table: toml::Table =
+        text.parse().map_err(|error: toml::de::Error| ConfigFault::Syntax(error.message().to_owned()))?;
     let run_dir = table.get("paths").and_then(|paths| paths.get("run_dir"));
     Ok(run_dir.and_then(toml::Value::as_str).unwrap_or(DEFAULT_RUN_DIR).into())
 }

@@ -28,7 +28,7 @@ pub use attribution::Whose;
 pub(super) use environment::environ_names_paths;
 pub use environment::{HookVariable, environ_names_hook};
 pub use lineage::{LineageError, OwnRunner, own_runner};
-pub use sight::{log_begun, sees_directory};
+pub use sight::{SightError, log_begun, sees_directory};
 pub use visibility::hidepid;
 
 use crate::actions_runner::layout;
