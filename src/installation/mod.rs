@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::policy::liveness;
 use crate::setup::group::{self, Membership};
-use crate::setup::install::{self, PreparedEdit, Refusal, Verb};
+use crate::setup::install::{self, Listening, PreparedEdit, Refusal, Unrecorded, Verb};
 use crate::setup::state::{StateDir, StateError};
 use crate::setup::units::{BOUNDS, OURS, Systemd, SystemdError};
 use crate::setup::wiring::Scripts;
@@ -142,9 +142,10 @@ impl Setup<'_> {
             .filter(|runner| !self.is_recorded_only() || recorded.is_wired(&runner.root))
             .chain(&recorded.bare)
             .collect();
+        let unrecorded = if self.is_recorded_only() { Unrecorded::Keep } else { Unrecorded::Remove };
         let looked: Vec<_> = runners
             .iter()
-            .map(|runner| install::prepare(self.options.verb, runner, ours, state, self.is_recorded_only()))
+            .map(|runner| install::prepare(self.options.verb, runner, ours, state, unrecorded))
             .collect();
         let joins = self.group(runners.iter().zip(&looked));
         let mut stale = Vec::new();
@@ -152,7 +153,8 @@ impl Setup<'_> {
             let is_its =
                 |seen: &&ListenerSeen| alive.facts.runners[seen.runner].runner.root_id == runner.root_id;
             let listener = alive.facts.processes.listeners.iter().find(is_its);
-            let done = self.one(runner, prepared, state, listener.is_some());
+            let listening = if listener.is_some() { Listening::Now } else { Listening::No };
+            let done = self.one(runner, prepared, state, listening);
             if let (Some(listener), Some((prepared, changed))) = (listener, done) {
                 let late = prepared
                     .env_written()
@@ -184,7 +186,7 @@ impl Setup<'_> {
         runner: &Runner,
         prepared: Result<PreparedEdit, Refusal>,
         state: &StateDir,
-        is_listening: bool,
+        listening: Listening,
     ) -> Option<(PreparedEdit, bool)> {
         let mut entry = SetupRunner {
             name: runner.name.clone(),
@@ -221,7 +223,7 @@ impl Setup<'_> {
         entry.outcome = match (self.options.execution.is_dry_run(), changes) {
             (true, true) => SetupOutcome::Planned,
             (true, false) => SetupOutcome::Unchanged,
-            (false, _) => match install::apply(self.options.verb, runner, &prepared, state, is_listening) {
+            (false, _) => match install::apply(self.options.verb, runner, &prepared, state, listening) {
                 Ok(()) if changes => SetupOutcome::Changed,
                 Ok(()) => SetupOutcome::Unchanged,
                 Err(error) => SetupOutcome::Failed(error.to_string()),

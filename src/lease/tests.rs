@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::sys::testing::{in_private_mounts, is_root, mount_small, take_all_inodes};
 use std::path::Path;

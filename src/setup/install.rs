@@ -70,7 +70,16 @@ pub fn named(runner: &Runner) -> std::io::Result<Vec<(HookVariable, PathBuf)>> {
     Ok(wiring::VARIABLES.into_iter().filter_map(value).collect())
 }
 
-/// Looks at one runner and decides. `recorded_only`: lines that name our hooks and are not recorded belong to somebody else.
+/// What `uninstall` does with lines that name our hooks and are not recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unrecorded {
+    /// It removes them.
+    Remove,
+    /// It keeps them: an administrator may have written them.
+    Keep,
+}
+
+/// Looks at one runner and decides.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -79,7 +88,7 @@ pub fn prepare(
     runner: &Runner,
     ours: &Scripts,
     state: &StateDir,
-    recorded_only: bool,
+    unrecorded: Unrecorded,
 ) -> Result<PreparedEdit, Refusal> {
     let blocked = |what: String| Refusal::Blocked(what);
     let acting_as = nix::unistd::geteuid();
@@ -117,7 +126,7 @@ pub fn prepare(
             wiring::wire(present, ours, &chains, &|variable, hook| hook_script::is_ours(variable, hook))
                 .map_err(|error| blocked(error.to_string()))?
         }
-        Verb::Uninstall => wiring::unwire(present, (!recorded_only).then_some(ours)),
+        Verb::Uninstall => wiring::unwire(present, (unrecorded == Unrecorded::Remove).then_some(ours)),
     };
     Ok(PreparedEdit { root, found, attributes, edit })
 }
@@ -136,7 +145,16 @@ pub enum ApplyError {
     Env(std::io::Error),
 }
 
-/// Does it. `is_listening`: a Listener of this runner runs and knows the chain scripts until it is restarted.
+/// Whether a Listener of a runner runs, which knows the chain scripts until it is restarted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listening {
+    /// It does.
+    Now,
+    /// None runs.
+    No,
+}
+
+/// Makes the planned change.
 ///
 /// # Errors
 /// [`ApplyError`]; the `.env` is then unchanged.
@@ -145,7 +163,7 @@ pub fn apply(
     runner: &Runner,
     prepared: &PreparedEdit,
     state: &StateDir,
-    is_listening: bool,
+    listening: Listening,
 ) -> Result<(), ApplyError> {
     let root = &runner.root;
     if verb == Verb::Install {
@@ -159,7 +177,7 @@ pub fn apply(
     write(prepared)?;
     if verb == Verb::Uninstall {
         state.forget(RecordKind::Wired, root)?;
-        if !is_listening {
+        if listening == Listening::No {
             state.remove_chains(root)?;
         }
     }

@@ -204,7 +204,7 @@ pub fn wire(
     Ok(edit)
 }
 
-/// Decides how to undo it. Without a record, lines that name `ours` are removed; with `recorded_only` none is.
+/// Decides how to undo it. Without a record, lines that name `ours` are removed; without `ours` none is.
 pub fn unwire(present: Present<'_>, ours: Option<&Scripts>) -> Edit {
     let mut edit = Edit::default();
     let Some(env) = present.env else { return edit };

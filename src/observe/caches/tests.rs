@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::model::{DirGlobs, FileId, FilesystemId, Uid};
 use std::fs::{create_dir_all, write};

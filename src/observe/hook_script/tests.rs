@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn us(config: Option<&str>) -> Shown {

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::model::metrics::{SweepEnd, Tally};
 use crate::report::samples;

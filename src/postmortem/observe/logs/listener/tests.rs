@@ -1,4 +1,3 @@
-
 use super::super::tests::*;
 use super::*;
 use crate::model::postmortem::{Complaint, Reported};
