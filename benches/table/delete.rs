@@ -73,7 +73,7 @@ pub(crate) fn rows() -> Vec<Row> {
 
 fn delete_ours(place: &Path) -> Times {
     let parent = Dir::resolve(place).expect("the place opens").0;
-    let scan = measure(&parent.descend("tree").expect("the tree opens"), &measure::Options::default())
+    let scan = measure(&parent.descend("tree").expect("the tree opens"), &measure::MeasureOptions::default())
         .expect("the tree is read");
     let progress = Progress::default();
     let options = RemoveOptions { threads: 2, deadline: None, enough: None, progress: &progress };

@@ -73,7 +73,7 @@ fn of_files(count: usize) -> (Duration, Duration) {
     for _ in 0..3 {
         plant(&temp.path().join("tree"), count);
         let tree = parent.descend("tree").expect("it opens");
-        sizing.push(time(|| drop(measure(&tree, &measure::Options::default()).expect("it is read"))));
+        sizing.push(time(|| drop(measure(&tree, &measure::MeasureOptions::default()).expect("it is read"))));
         let progress = Progress::default();
         let options = RemoveOptions { threads: 2, deadline: None, enough: None, progress: &progress };
         deleting.push(time(|| {

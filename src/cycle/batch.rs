@@ -337,7 +337,7 @@ fn rename<'p>(
     let (work, prepared) = lock.while_looking(|| {
         let (work, owner) = open(action)?;
         let prepared = reserved.prepare(&work, owner, &action.cache)?;
-        Ok((work, prepared))
+        Ok::<_, Claim>((work, prepared))
     })?;
     let doubts = lock.while_looking(|| scrutiny.doubts(action, None));
     match doubts.is_empty() {

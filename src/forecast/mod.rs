@@ -213,7 +213,7 @@ fn live<'r>(look: &ForecastInput<'r>) -> Vec<(&'r Runner, LeaseSeen, Lease)> {
 
 /// The size of a directory in a work directory. If time runs out or something cannot be read, it is a lower bound.
 fn held(work: &Dir, below: &Path, deadline: Instant) -> u64 {
-    let options = measure::Options { threads: 2, largest: 0, deadline: Some(deadline) };
+    let options = measure::MeasureOptions { threads: 2, largest: 0, deadline: Some(deadline) };
     let scan = work.descend(below).and_then(|dir| measure(&dir, &options));
     scan.map_or(0, |scan| scan.measure.bytes)
 }
@@ -324,7 +324,7 @@ pub fn learn(
     sampled: u64,
     (now, deadline): (SystemTime, Instant),
 ) -> std::io::Result<()> {
-    let options = measure::Options { threads: 2, largest: 0, deadline: Some(deadline) };
+    let options = measure::MeasureOptions { threads: 2, largest: 0, deadline: Some(deadline) };
     let scan = measure(&work.descend(directory)?, &options)?;
     let usage = work.usage()?;
     let mut known = Footprints::of(work, now);

@@ -193,7 +193,7 @@ impl RetentionScan<'_> {
 
     /// Its size; its newest content is at least as recent as `since`.
     fn size(&self, dir: &Dir, since: Option<SystemTime>) -> Option<Measure> {
-        let options = measure::Options { threads: 2, largest: 0, deadline: Some(self.deadline) };
+        let options = measure::MeasureOptions { threads: 2, largest: 0, deadline: Some(self.deadline) };
         let scan = measure(dir, &options).ok()?;
         Some(Measure { newest: scan.measure.newest.max(since), ..scan.measure })
     }

@@ -98,7 +98,7 @@ impl Sizer<'_> {
             known().keep(at, scan);
         };
         let largest = if memory.is_some() { 0 } else { LARGEST };
-        let options = measure::Options { threads: THREADS, largest, deadline: Some(self.deadline) };
+        let options = measure::MeasureOptions { threads: THREADS, largest, deadline: Some(self.deadline) };
         measure_all(spots.len(), &options, (memory.is_some(), is_enough.is_some()), &open, &found);
         let sizes = sizes.into_inner().unwrap_or_else(PoisonError::into_inner);
         let sized = sizes.measures.into_iter().zip(sizes.largest);

@@ -313,7 +313,7 @@ impl SpaceWalk<'_> {
     }
 
     fn size(&self, dir: &Dir) -> Option<Measure> {
-        let options = measure::Options { threads: 2, largest: 0, deadline: Some(self.look.deadline) };
+        let options = measure::MeasureOptions { threads: 2, largest: 0, deadline: Some(self.look.deadline) };
         measure_within(dir, &options, &self.entries).ok().map(|scan| scan.measure)
     }
 }

@@ -175,7 +175,7 @@ fn trash_bytes(preview: &Preview) -> u64 {
     let mut seen = HashSet::new();
     let declared = preview.facts.declared.iter().map(|declared| &declared.stand_in);
     let works = preview.facts.runners.iter().chain(declared).filter_map(|facts| facts.runner.work_dir());
-    let options = measure::Options { threads: 2, largest: 0, deadline: None };
+    let options = measure::MeasureOptions { threads: 2, largest: 0, deadline: None };
     works
         .filter(|work| seen.insert(work.id))
         .filter_map(|work| Trash::open(&open_work(work).ok()?, work.owner).ok()?)

@@ -56,7 +56,7 @@ pub const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sink {
     /// In the journal; on standard error when it does not answer.
-    JournalLayer,
+    Journal,
     /// On standard error.
     Stderr,
 }

@@ -62,7 +62,7 @@ impl Repairs<'_> {
         report: &mut RepairReport,
     ) -> Result<(), RepairError> {
         let area = whole(work, work_dir, name).map_err(RepairError::Gone)?;
-        let options = measure::Options { threads: 2, largest: 0, deadline: Some(self.deadline) };
+        let options = measure::MeasureOptions { threads: 2, largest: 0, deadline: Some(self.deadline) };
         let size = work.descend(name).and_then(|tree| measure(&tree, &options)).ok();
         let cache = Cache { measure: size.map(|scan| scan.measure), ..area };
         report.bytes = cache.bytes();
