@@ -3,6 +3,7 @@
 use super::{KUBECTL, Tool, outcomes, three_hours_pass};
 use crate::kit::Host;
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 
 fn runner_object(name: &str, set: &str, more: Value) -> Value {
     json!({"apiVersion": "actions.github.com/v1alpha1", "kind": "EphemeralRunner",
