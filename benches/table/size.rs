@@ -24,8 +24,8 @@ pub(crate) fn rows() -> Vec<Row> {
 
 pub(crate) fn size_of(tree: &Path) {
     let tree = Dir::resolve(tree).expect("the tree opens").0;
-    let scan =
-        measure(&tree, &MeasureOptions { largest: 0, ..MeasureOptions::default() }).expect("the tree is read");
+    let scan = measure(&tree, &MeasureOptions { largest: 0, ..MeasureOptions::default() })
+        .expect("the tree is read");
     println!("{:?}", scan.measure);
 }
 

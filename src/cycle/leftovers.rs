@@ -96,7 +96,8 @@ impl Cycle<'_> {
             entry => entry.ok(),
         };
         let mut trash_claim = entry.as_ref().and_then(TrashClaim::take);
-        let sizing = measure::MeasureOptions { threads: THREADS, largest: LARGEST, deadline: Some(self.deadline) };
+        let sizing =
+            measure::MeasureOptions { threads: THREADS, largest: LARGEST, deadline: Some(self.deadline) };
         let (size, largest) = match parent.descend(name).and_then(|tree| measure(&tree, &sizing)) {
             Ok(scan) => (Some(scan.measure), scan.largest),
             Err(_) => (None, Vec::new()),
