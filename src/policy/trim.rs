@@ -7,13 +7,15 @@
 //!    prove nothing, and the newest unit of each role, with its dependencies, counts as used.
 //! 3. What belongs to no unit, then incremental state.
 //! 4. Units in use: a unit together with all that depends on it, the least build time for a byte first. Units of the workspace cost
-//!    nothing here, because the next commit rebuilds them anyway.
+//!    nothing here, because the next commit rebuilds them anyway. Each unit is a step of its own, after those that depend on it, so
+//!    that a trim removes no more than it needs.
 
 use crate::model::{
     AccessTimes, CargoTarget, ExtraKind, Origin, ReferenceBits, TrimOffer, TrimStep, TrimTier, Unit,
     UnitState,
 };
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::time::{Duration, SystemTime};
 
 /// Change times that are closer than this belong to the end of one job. Resetting access times takes milliseconds.
@@ -187,16 +189,17 @@ impl<'u> Graph<'u> {
             all.retain(|member| left.contains(member));
             all
         };
+        let price = |closure: &BTreeSet<usize>| self.price(closure.iter().copied());
         let mut waiting: Vec<BTreeSet<usize>> = left.iter().map(|index| closure(*index)).collect();
         let greedy = waiting.len() <= MAX_GREEDY;
         if !greedy {
-            waiting.sort_by(|one, other| self.price(one).total_cmp(&self.price(other)));
+            waiting.sort_by(|one, other| price(one).total_cmp(&price(other)));
             waiting.reverse();
         }
         let mut steps = Vec::new();
         while !waiting.is_empty() {
             let cheapest = if greedy {
-                let prices = waiting.iter().map(|closure| self.price(closure)).enumerate();
+                let prices = waiting.iter().map(price).enumerate();
                 prices.min_by(|one, other| one.1.total_cmp(&other.1)).map_or(0, |(index, _)| index)
             } else {
                 waiting.len() - 1
@@ -207,23 +210,48 @@ impl<'u> Graph<'u> {
                 waiting.iter_mut().for_each(|closure| closure.retain(|index| left.contains(index)));
                 waiting.retain(|closure| !closure.is_empty());
             }
-            if !taken.is_empty() {
-                let cost = taken.iter().map(|index| self.cost(*index)).sum();
-                let taken: Vec<usize> = taken.into_iter().collect();
-                steps.push(step(TrimTier::Live, self.units, &taken, cost));
+            for unit in self.dependents_first(&taken) {
+                steps.push(step(TrimTier::Live, self.units, &[unit], self.cost(unit)));
             }
         }
         steps
     }
 
-    /// Seconds of build time per byte; steps that free almost nothing are last.
-    fn price(&self, closure: &BTreeSet<usize>) -> f64 {
-        let bytes: u64 = closure.iter().map(|index| self.units[*index].bytes).sum();
-        if bytes < WORTH_IT {
-            return f64::MAX;
+    /// The units of a closure, each after all that depend on it, so that a trim can end between any two of them. Among those that may be
+    /// next, the one with the least build time for a byte.
+    fn dependents_first(&self, closure: &BTreeSet<usize>) -> Vec<usize> {
+        // Prices are not negative, and the bits of such numbers are ordered as the numbers are.
+        let turn = |index: usize| Reverse((self.price([index]).to_bits(), index));
+        let mut waits_for: HashMap<usize, usize> = closure.iter().map(|index| (*index, 0)).collect();
+        for needed in closure.iter().flat_map(|index| &self.needs[*index]) {
+            waits_for.entry(*needed).and_modify(|dependents| *dependents += 1);
         }
-        let cost: Duration = closure.iter().map(|index| self.cost(*index)).sum();
-        cost.as_secs_f64() / bytes as f64
+        let free = waits_for.iter().filter(|(_, dependents)| **dependents == 0);
+        let mut next: BinaryHeap<_> = free.map(|(index, _)| turn(*index)).collect();
+        let mut ordered = Vec::new();
+        while let Some(Reverse((_, index))) = next.pop() {
+            ordered.push(index);
+            waits_for.remove(&index);
+            for needed in &self.needs[index] {
+                if let Some(dependents) = waits_for.get_mut(needed) {
+                    *dependents -= 1;
+                    next.extend((*dependents == 0).then(|| turn(*needed)));
+                }
+            }
+        }
+        // Cargo makes no circles, but a job can forge fingerprints.
+        ordered.extend(closure.iter().filter(|index| waits_for.contains_key(index)));
+        ordered
+    }
+
+    /// Seconds of build time per byte; steps that free almost nothing are last.
+    fn price(&self, units: impl IntoIterator<Item = usize>) -> f64 {
+        let (mut bytes, mut cost) = (0, Duration::ZERO);
+        for index in units {
+            bytes += self.units[index].bytes;
+            cost = cost.saturating_add(self.cost(index));
+        }
+        if bytes < WORTH_IT { f64::MAX } else { cost.as_secs_f64() / bytes as f64 }
     }
 }
 

@@ -99,6 +99,24 @@ fn units_in_use_are_deleted_with_their_dependents_and_the_workspaces_own_first()
 }
 
 #[test]
+fn a_trim_ends_inside_a_closure_as_soon_as_it_has_enough() {
+    let base = Unit { bytes: 60 * MIB, cost: Duration::from_secs(1), ..unit(1, &[]) };
+    let dear = Unit { cost: Duration::from_secs(20), ..unit(2, &[1]) };
+    let cheap = Unit { bytes: 2 * MIB, cost: Duration::from_secs(10), ..unit(3, &[1]) };
+    let offer = offer(&target(vec![base, dear, cheap]), AccessTimes::Move);
+    // The closure of `base` has the least build time for a byte. A target without its dependents alone is one that cargo can use.
+    assert_eq!(shape(&offer), [("live", 2, 1), ("live", 1, 1), ("live", 60, 1)]);
+    assert_eq!(offer.steps_for(2 * MIB, TrimTier::Live), 1);
+}
+
+#[test]
+fn forged_circles_are_offered_as_well() {
+    let units = vec![unit(1, &[2]), unit(2, &[1]), unit(3, &[3, 1])];
+    let offer = offer(&target(units), AccessTimes::Move);
+    assert_eq!(shape(&offer), [("live", 1, 1); 3]);
+}
+
+#[test]
 fn no_more_steps_are_taken_than_are_needed_and_none_that_is_too_dear() {
     let extra = |kind, bytes| Extra { kind, changed: at(0), bytes, members: Vec::new() };
     let mut all = target(vec![Unit { armed: at(10), ..unit(1, &[]) }, unit(2, &[])]);
