@@ -55,7 +55,7 @@ pub(crate) fn whole_recalled(
     let look = recalling(snapshot, (patience, stale), Some(&memory));
     if let Some(bytes) = memory.into_inner().unwrap_or_else(PoisonError::into_inner).into_bytes() {
         // This fails on a full disk and for ordinary users: the next observation measures again.
-        let _ = state.write_private(SIZES, SIZES_FILE, &bytes);
+        let _ = state.write_private_soon(SIZES, SIZES_FILE, &bytes);
     }
     look
 }

@@ -88,7 +88,7 @@ pub fn replace(dir: &Dir, name: &str, bytes: &[u8], attributes: FileAttributes) 
     put(dir, name, bytes, attributes, Durable::Yes)
 }
 
-/// The same without waiting for the disk at a job's end: after a loss of power the file may be empty.
+/// The same without waiting for the disk, for what can be made again: after a loss of power the file may be empty.
 ///
 /// # Errors
 /// As [`replace`].

@@ -307,12 +307,19 @@ impl StateDir {
         self.replace(directory, name, bytes, 0o644)
     }
 
-    /// The same for a file that root alone reads.
+    /// The same for a file that root alone reads and that the next run can make again, without waiting for the disk.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn write_private(&self, directory: &'static str, name: &str, bytes: &[u8]) -> Result<(), StateError> {
-        self.replace(directory, name, bytes, 0o600)
+    pub fn write_private_soon(
+        &self,
+        directory: &'static str,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<(), StateError> {
+        let dir = self.make(directory)?;
+        place::replace_soon(&dir, name, bytes, own(0o600))
+            .map_err(|source| self.unusable("writing a file", source))
     }
 
     /// Checks that it can be written, before anything is begun.
