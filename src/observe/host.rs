@@ -19,10 +19,14 @@ use crate::model::{
 };
 use crate::run_dir::{Records, RunDir};
 use crate::sys::dir::Dir;
+use crate::sys::portions::{self, Division};
 use crate::sys::process::Proc;
 use crate::uses::Uses;
 use std::sync::Mutex;
 use std::time::{Instant, SystemTime};
+
+/// A work directory takes a third of a millisecond and more, a thread a tenth.
+const DIVISION: Division = Division { portion: 1, worth_a_thread: 4 };
 
 /// The inputs of a look at the host.
 #[derive(Debug, Clone, Copy)]
@@ -109,19 +113,19 @@ impl HostObserver<'_> {
     /// ([`HostObserver::size`]).
     pub fn search(&self, whose: CacheScope) -> Searched {
         let Discovery { runners, mut notes, remarks, mut declared, .. } = self.snapshot.found.clone();
-        let mut met = undeclared::UndeclaredFindings::default();
-        let mut found = Vec::with_capacity(runners.len());
         let matcher = caches::Matcher::new(self.rules());
-        for (index, runner) in runners.iter().enumerate() {
-            let is_asked = match whose {
-                CacheScope::Everybody => true,
-                CacheScope::Runner(wanted) => wanted == index,
-                CacheScope::Nobody => false,
-            };
-            found.push(match is_asked {
-                true => self.contents(runner, &matcher, &mut met, &mut notes),
-                false => Contents::default(),
-            });
+        let asked: Vec<usize> = match whose {
+            CacheScope::Everybody => (0..runners.len()).collect(),
+            CacheScope::Runner(wanted) => vec![wanted],
+            CacheScope::Nobody => Vec::new(),
+        };
+        let looked = portions::map(&asked, DIVISION, |index| self.contents(&runners[*index], &matcher));
+        let mut found: Vec<Contents> = runners.iter().map(|_| Contents::default()).collect();
+        let mut met = undeclared::UndeclaredFindings::default();
+        for (index, look) in asked.into_iter().zip(looked) {
+            found[index] = look.contents;
+            met.append(look.met);
+            notes.extend(look.notes);
         }
         match whose {
             CacheScope::Everybody => self.look_at_declared(&mut declared),
@@ -138,13 +142,14 @@ impl HostObserver<'_> {
         let caches: Vec<Runner> = declared.iter().map(declared::as_place).collect();
         let Jobs { processes, leases, turn } = self.jobs(&runners, &caches);
         let scripts = guarded::JudgedScripts::default();
+        let numbers: Vec<usize> = (0..runners.len()).collect();
+        let locks =
+            portions::map(&numbers, DIVISION, |index| self.locks_of(&runners[*index], &found[*index].caches));
         let runners = runners
             .into_iter()
-            .zip(found)
+            .zip(found.into_iter().zip(locks))
             .enumerate()
-            .map(|(index, (runner, contents))| {
-                self.runner_facts(index, runner, contents, &processes, &scripts)
-            })
+            .map(|(index, (runner, found))| self.runner_facts(index, runner, found, &processes, &scripts))
             .collect();
         let mut facts = HostFacts {
             now: self.now,
@@ -248,52 +253,48 @@ impl HostObserver<'_> {
         let in_place = || cache.base(runner).and_then(|base| caches::open_work(base).ok());
         match tree {
             Some(tree) => locks::in_tree(tree, cache),
-            None => in_place().map(|work| locks::on_cache(&work, cache)).unwrap_or_default(),
+            None => in_place().map(|work| locks::on_caches(&work, [cache])).unwrap_or_default(),
         }
     }
 
-    fn contents(
-        &self,
-        runner: &Runner,
-        matcher: &caches::Matcher<'_>,
-        met: &mut undeclared::UndeclaredFindings,
-        notes: &mut Vec<String>,
-    ) -> Contents {
-        let Some(work) = runner.work_dir() else { return Contents::default() };
+    fn contents(&self, runner: &Runner, matcher: &caches::Matcher<'_>) -> WorkDirLook {
+        let mut look = WorkDirLook::default();
+        let Some(work) = runner.work_dir() else { return look };
         let opened = caches::open_work(work)
             .and_then(|dir| Ok((caches::find(work, matcher, &self.snapshot.mounts, self.deadline)?, dir)));
         let (mut found, dir) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                notes.push(format!(
+                look.notes.push(format!(
                     "{}: the work directory of {} cannot be searched: {error}",
                     work.path.display(),
                     runner.name
                 ));
-                return Contents::default();
+                return look;
             }
         };
-        met.take(&mut found);
-        notes.extend(found.notes);
+        look.met.take(&mut found);
+        look.notes.extend(found.notes);
         let mut caches = found.caches;
         let uses = Uses::of(&dir, self.now);
         caches.iter_mut().for_each(|cache| cache.used = uses.of_cache(cache));
         if let Some(wanted) = self.leftovers {
-            let look = retention::RetentionScan {
+            let scan = retention::RetentionScan {
                 wanted,
                 uses: &uses,
                 now: self.now,
                 mounts: &self.snapshot.mounts,
                 deadline: self.deadline,
             };
-            let found = look.at(runner, work, &dir, self.proc(), notes);
+            let found = scan.at(runner, work, &dir, self.proc(), &mut look.notes);
             // A cache that is removed as a whole is not planned in parts as well.
             let is_within =
                 |cache: &Cache, whole: &Cache| whole.base.is_none() && cache.path.starts_with(&whole.path);
             caches.retain(|cache| !found.iter().any(|whole| is_within(cache, whole)));
             caches.extend(found);
         }
-        Contents { caches, leftovers: found.leftovers }
+        look.contents = Contents { caches, leftovers: found.leftovers };
+        look
     }
 
     fn look_at_declared(&self, declared: &mut [DeclaredFacts]) {
@@ -312,7 +313,7 @@ impl HostObserver<'_> {
             return Vec::new();
         };
         match caches::open_work(work_dir) {
-            Ok(work) => below_work.flat_map(|cache| locks::on_cache(&work, cache)).collect(),
+            Ok(work) => locks::on_caches(&work, below_work),
             Err(error) => below_work.map(|cache| locks::untold(cache, LockKind::Directory, &error)).collect(),
         }
     }
@@ -321,13 +322,12 @@ impl HostObserver<'_> {
         &self,
         index: usize,
         runner: Runner,
-        contents: Contents,
+        (contents, locks): (Contents, Vec<ForeignLock>),
         processes: &ProcessFacts,
         scripts: &guarded::JudgedScripts,
     ) -> RunnerFacts {
         let listeners: Vec<&ListenerSeen> =
             processes.listeners.iter().filter(|listener| listener.runner == index).collect();
-        let locks = self.locks_of(&runner, &contents.caches);
         RunnerFacts {
             guarded: self.guarded(&runner, &listeners, &processes.strangers, scripts),
             other_hosts: self.other_hosts(&runner),
@@ -380,6 +380,14 @@ impl HostObserver<'_> {
         *visibility = join(visibility, Visibility::Partial(vec![unknown]));
         Vec::new()
     }
+}
+
+/// What was found in one work directory.
+#[derive(Default)]
+struct WorkDirLook {
+    contents: Contents,
+    met: undeclared::UndeclaredFindings,
+    notes: Vec<String>,
 }
 
 /// Which processes are at work.

@@ -8,12 +8,13 @@ use crate::model::{Cache, ForeignLock, LockKind, LockState};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER};
 use crate::sys::flock::{Probe, probe};
 use rustix::fs::FileType;
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
-use std::os::fd::AsFd as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -26,46 +27,47 @@ const MAX_OUTER: usize = 4096;
 /// Profiles of one target triple. A directory with more holds something else: `doc` has one for each crate.
 const MAX_PROFILES: usize = 64;
 
-/// Every lock on `cache`, and on the directories above it, that is held or cannot be tried. A cache that cannot be opened counts as
-/// unknown itself.
-pub fn on_cache(work: &Dir, cache: &Cache) -> Vec<ForeignLock> {
-    match work.descend(&cache.below_work) {
-        Ok(tree) => above(work, cache).into_iter().chain(in_tree(&tree, cache)).collect(),
+/// Every lock on these caches of one work directory, and on the directories above them, that is held or cannot be tried. A cache that
+/// cannot be opened counts as unknown itself.
+pub fn on_caches<'c>(work: &Dir, caches: impl IntoIterator<Item = &'c Cache>) -> Vec<ForeignLock> {
+    // Caches have the directories above them in common.
+    let mut tried = HashMap::new();
+    let mut on_cache = |cache: &Cache| match work.descend(&cache.below_work) {
+        Ok(tree) => [above(work, cache, &mut tried), in_tree(&tree, cache)].concat(),
         Err(error) => vec![untold(cache, LockKind::Directory, &error)],
-    }
+    };
+    caches.into_iter().flat_map(&mut on_cache).collect()
 }
 
 /// The locks on and in the tree of `cache`, wherever that is now.
 pub fn in_tree(tree: &Dir, cache: &Cache) -> Vec<ForeignLock> {
     let on_itself = found(cache, LockKind::Directory, cache.path.clone(), try_directory(tree.descend(".")));
-    let profiles = match profiles(tree) {
-        Ok(profiles) => profiles,
+    let files = match build_locks(tree) {
+        Ok(files) => files,
         Err(error) => return on_itself.into_iter().chain([untold(cache, LockKind::Build, &error)]).collect(),
     };
-    let files = profiles.iter().flat_map(|profile| BUILD_LOCKS.map(|name| profile.join(name)));
-    let builds = files.filter_map(|below| {
-        found(cache, LockKind::Build, cache.path.join(&below), try_file(tree.open_file(&below)))
+    let builds = files.into_iter().filter_map(|below| {
+        let state = try_file(tree.open_file(&below));
+        found(cache, LockKind::Build, cache.path.join(below), state)
     });
     on_itself.into_iter().chain(builds).collect()
 }
 
 /// Whether cargo keeps a build lock in the tree, held or not: then a build was there.
 pub fn has_build_lock(tree: &Dir) -> bool {
-    let is_lock = |below: PathBuf| tree.pin(&below).and_then(|lock| lock.status()).is_ok_and(|s| s.is_file());
-    profiles(tree)
-        .unwrap_or_default()
-        .iter()
-        .any(|profile| BUILD_LOCKS.iter().any(|name| is_lock(profile.join(name))))
+    let is_lock = |below: &PathBuf| tree.pin(below).and_then(|lock| lock.status()).is_ok_and(|s| s.is_file());
+    build_locks(tree).unwrap_or_default().iter().any(is_lock)
 }
 
-/// The directories above the cache, up to the work directory.
-fn above(work: &Dir, cache: &Cache) -> Vec<ForeignLock> {
+/// The locks on the directories above the cache, up to the work directory. `tried` are the results so far, by path below that.
+fn above(work: &Dir, cache: &Cache, tried: &mut HashMap<PathBuf, Option<LockState>>) -> Vec<ForeignLock> {
     let mut path = cache.path.clone();
     let mut locks = Vec::new();
     for below in cache.below_work.ancestors().skip(1) {
         path.pop();
         let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
-        locks.extend(found(cache, LockKind::Directory, path.clone(), try_directory(work.descend(below))));
+        let state = tried.entry(below.into()).or_insert_with(|| try_directory(work.descend(below)));
+        locks.extend(found(cache, LockKind::Directory, path.clone(), state.clone()));
     }
     locks
 }
@@ -81,35 +83,57 @@ pub(super) fn untold(cache: &Cache, kind: LockKind, error: &io::Error) -> Foreig
 }
 
 fn try_directory(dir: io::Result<Dir>) -> Option<LockState> {
-    try_file(dir.and_then(|dir| Ok(File::from(dir.as_fd().try_clone_to_owned()?))))
+    try_file(dir.map(|dir| File::from(OwnedFd::from(dir))))
 }
 
-/// Directories in which cargo may keep a lock: the cache's own (custom layouts), `<profile>`, `<triple>/<profile>`.
-fn profiles(cache: &Dir) -> io::Result<Vec<PathBuf>> {
-    let outers = subdirectories(cache, MAX_OUTER)?
+/// The files that may be cargo's locks, in the cache itself (custom layouts), in `<profile>` and in `<triple>/<profile>`. Only the last are
+/// not listed, so those may not exist.
+fn build_locks(cache: &Dir) -> io::Result<Vec<PathBuf>> {
+    let listing = Listing::of(cache, MAX_OUTER)?;
+    let outers = listing
+        .directories
         .ok_or_else(|| io::Error::other("too many directories to examine for build locks"))?;
-    let mut found = vec![PathBuf::new()];
+    let mut files: Vec<PathBuf> = listing.locks.into_iter().map(PathBuf::from).collect();
     for outer in outers {
-        // A vanished one has no locks; one that is a mount shows in the mount table.
-        let inners = cache.descend(&outer).and_then(|dir| subdirectories(&dir, MAX_PROFILES));
+        // A vanished one has no locks; one that is a mount shows in the mount table. Any other error comes again when a lock is tried.
+        let listing = cache.descend(&outer).and_then(|dir| Listing::of(&dir, MAX_PROFILES));
+        let Listing { directories, locks } =
+            listing.unwrap_or_else(|_| Listing { directories: None, locks: BUILD_LOCKS.into() });
         let outer = PathBuf::from(outer);
-        found.extend(inners.ok().flatten().unwrap_or_default().into_iter().map(|inner| outer.join(inner)));
-        found.push(outer);
+        for inner in directories.unwrap_or_default() {
+            let profile = outer.join(inner);
+            files.extend(BUILD_LOCKS.map(|name| profile.join(name)));
+        }
+        files.extend(locks.into_iter().map(|name| outer.join(name)));
     }
-    Ok(found)
+    Ok(files)
 }
 
-/// The names of the directories in `dir`; `None` when there are more than `most`.
-fn subdirectories(dir: &Dir, most: usize) -> io::Result<Option<Vec<OsString>>> {
-    let mut names = Vec::new();
-    let mut buffer = [MaybeUninit::uninit(); ENTRIES_BUFFER];
-    let flood = dir.for_each_entry(&mut buffer, |entry| {
-        if matches!(entry.kind, FileType::Directory | FileType::Unknown) {
-            names.push(OsStr::from_bytes(entry.name.to_bytes()).to_owned());
-        }
-        if names.len() > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    Ok(flood.is_none().then_some(names))
+/// What a directory holds of interest for build locks.
+struct Listing {
+    /// The names of its directories; `None` when there are more than asked for.
+    directories: Option<Vec<OsString>>,
+    /// The names of locks that it has, or may have where it was not listed to its end.
+    locks: Vec<&'static str>,
+}
+
+impl Listing {
+    fn of(dir: &Dir, most: usize) -> io::Result<Self> {
+        let (mut directories, mut locks) = (Vec::new(), Vec::new());
+        let mut buffer = [MaybeUninit::uninit(); ENTRIES_BUFFER];
+        let flood = dir.for_each_entry(&mut buffer, |entry| {
+            let name = entry.name.to_bytes();
+            locks.extend(BUILD_LOCKS.iter().filter(|lock| lock.as_bytes() == name));
+            if matches!(entry.kind, FileType::Directory | FileType::Unknown) {
+                directories.push(OsStr::from_bytes(name).to_owned());
+            }
+            if directories.len() > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(match flood {
+            None => Self { directories: Some(directories), locks },
+            Some(()) => Self { directories: None, locks: BUILD_LOCKS.into() },
+        })
+    }
 }
 
 /// `None` when the file is not there or its lock is free.
@@ -163,7 +187,7 @@ mod tests {
             create_dir_all(cache.path.join(profile)).unwrap();
             write(cache.path.join(profile).join(".cargo-lock"), "").unwrap();
         }
-        assert_eq!(on_cache(&dir, &cache), []);
+        assert_eq!(on_caches(&dir, [&cache]), []);
         for (file, kind) in [
             ("r/r/target/debug/.cargo-lock", LockKind::Build),
             ("r/r/target/x86_64-unknown-linux-gnu/release/.cargo-lock", LockKind::Build),
@@ -172,11 +196,40 @@ mod tests {
             ("", LockKind::Directory),
         ] {
             let holder = hold(&work.join(file));
-            let seen = on_cache(&dir, &cache);
+            let seen = on_caches(&dir, [&cache]);
             assert_eq!(seen.len(), 1, "{file}: {seen:?}");
             assert_eq!((seen[0].kind, &seen[0].state), (kind, &LockState::Held), "{file}");
             drop(holder);
-            assert_eq!(on_cache(&dir, &cache), [], "{file} is free again");
+            assert_eq!(on_caches(&dir, [&cache]), [], "{file} is free again");
+        }
+    }
+
+    #[test]
+    fn a_lock_above_several_caches_is_reported_for_each_and_floods_hide_no_build_lock() {
+        let temp = tempfile::tempdir().unwrap();
+        let (dir, work) = Dir::resolve(temp.path()).unwrap();
+        let caches = ["r/r/target", "r/r/other"].map(|below| cache(&work, below));
+        for cache in &caches {
+            create_dir_all(cache.path.join("debug")).unwrap();
+        }
+        let holder = hold(&work.join("r"));
+        let seen = on_caches(&dir, &caches);
+        assert_eq!(
+            seen.iter().map(|lock| &lock.cache).collect::<Vec<_>>(),
+            caches.each_ref().map(|c| &c.path)
+        );
+        drop(holder);
+
+        let debug = caches[0].path.join("debug");
+        (0..=MAX_PROFILES).for_each(|number| create_dir_all(debug.join(number.to_string())).unwrap());
+        for name in BUILD_LOCKS {
+            let lock = debug.join(name);
+            write(&lock, "").unwrap();
+            let holder = hold(&lock);
+            assert_eq!(on_caches(&dir, &caches).len(), 1, "{name}");
+            assert!(has_build_lock(&Dir::resolve(&caches[0].path).unwrap().0));
+            drop(holder);
+            assert_eq!(on_caches(&dir, &caches), [], "{name} is free again");
         }
     }
 
@@ -184,12 +237,15 @@ mod tests {
     fn a_lock_that_cannot_be_tried_is_reported() {
         let temp = tempfile::tempdir().unwrap();
         let (dir, work) = Dir::resolve(temp.path()).unwrap();
-        let seen = on_cache(&dir, &cache(&work, "gone"));
+        let seen = on_caches(&dir, [&cache(&work, "gone")]);
         assert!(matches!(seen[0].state, LockState::CannotTell(_)));
 
         let fifo = cache(&work, "r/r/target");
         create_dir_all(fifo.path.join("debug")).unwrap();
         nix::unistd::mkfifo(&fifo.path.join("debug/.cargo-lock"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(matches!(on_cache(&dir, &fifo)[0].state, LockState::CannotTell(_)), "and is not waited for");
+        assert!(
+            matches!(on_caches(&dir, [&fifo])[0].state, LockState::CannotTell(_)),
+            "and is not waited for"
+        );
     }
 }

@@ -39,6 +39,12 @@ impl UndeclaredFindings {
         self.tagged_beside.append(&mut found.tagged_beside);
         self.links.append(&mut found.links);
     }
+
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.tagged.append(&mut other.tagged);
+        self.tagged_beside.append(&mut other.tagged_beside);
+        self.links.append(&mut other.links);
+    }
 }
 
 /// A directory that could be declared.

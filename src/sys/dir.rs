@@ -493,6 +493,12 @@ impl AsFd for Dir {
     }
 }
 
+impl From<Dir> for OwnedFd {
+    fn from(dir: Dir) -> Self {
+        dir.0
+    }
+}
+
 impl From<OwnedFd> for Dir {
     fn from(fd: OwnedFd) -> Self {
         Self(fd)

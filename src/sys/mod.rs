@@ -15,6 +15,7 @@ pub mod handles;
 pub mod limits;
 pub mod mappings;
 pub(crate) mod mountinfo;
+pub mod portions;
 pub mod process;
 pub mod process_dir;
 pub mod program;

@@ -17,15 +17,15 @@ use super::visibility::Hidden;
 use crate::actions_runner::layout;
 use crate::model::{FileId, FilesystemId, HeldBy, Holder, Pid, ProcessId};
 use crate::sys::mappings::{self, MappedFile, Scratch};
+use crate::sys::portions::{Division, Portions, share};
 use crate::sys::process::LookError;
 use crate::sys::process_dir::{LinkBuffer, ProcessDir, Processes, link_buffer, share_files_and_directories};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Below this many processes a second thread costs more than it saves.
-const WORTH_A_THREAD: usize = 256;
+/// Some processes are read in 10 us, others in milliseconds.
+const DIVISION: Division = Division { portion: 32, worth_a_thread: 256 };
 /// Open files up to this number are tried by number, without listing the directory.
 const TRIED_BY_NUMBER: u64 = 16;
 const MOUNTINFO_LIMIT: u64 = 64 << 20;
@@ -59,8 +59,8 @@ pub(super) fn walk(
 ) -> ProcessScan {
     let shared = lock(mount_names).shared.clone();
     let mut found = ProcessScan::default();
-    let scan = |portions: Portions<'_>| Scanner::new(processes, mount_names, &shared, own).run(portions);
-    for part in in_threads(pids, scan) {
+    let scan = |portions: Portions<'_, Pid>| Scanner::new(processes, mount_names, &shared, own).run(portions);
+    for part in share(pids, DIVISION, scan) {
         found.merge(part);
     }
     found
@@ -68,7 +68,7 @@ pub(super) fn walk(
 
 /// The processes with a Worker's name; those with an unreadable name are counted as hidden.
 pub(super) fn workers(processes: &Processes, pids: &[Pid]) -> (Vec<Pid>, Hidden) {
-    let read = |portions: Portions<'_>| {
+    let read = |portions: Portions<'_, Pid>| {
         let (mut workers, mut hidden) = (Vec::new(), Hidden::default());
         for &pid in portions.flatten() {
             let mut buffer = [0; 64];
@@ -87,52 +87,11 @@ pub(super) fn workers(processes: &Processes, pids: &[Pid]) -> (Vec<Pid>, Hidden)
         (workers, hidden)
     };
     let (mut workers, mut hidden) = (Vec::new(), Hidden::default());
-    for (of_part, hidden_of_part) in in_threads(pids, read) {
+    for (of_part, hidden_of_part) in share(pids, DIVISION, read) {
         workers.extend(of_part);
         hidden.merge(hidden_of_part);
     }
     (workers, hidden)
-}
-
-/// The number of processes that one thread processes at a time: some are read in 10 us, others in milliseconds.
-const PORTION: usize = 32;
-
-/// A thread's share of the processes: the next few that no thread has taken.
-struct Portions<'a> {
-    pids: &'a [Pid],
-    next: &'a AtomicUsize,
-}
-
-impl<'a> Iterator for Portions<'a> {
-    type Item = &'a [Pid];
-
-    fn next(&mut self) -> Option<&'a [Pid]> {
-        let rest = self.pids.get(self.next.fetch_add(PORTION, Ordering::Relaxed)..)?;
-        (!rest.is_empty()).then(|| &rest[..rest.len().min(PORTION)])
-    }
-}
-
-/// Does the work in as many threads as are useful, and returns their results.
-fn in_threads<R: Send>(pids: &[Pid], work: impl Fn(Portions<'_>) -> R + Sync) -> Vec<R> {
-    // Measured over 5,000 processes on two idle cores: the second thread saves 45 %, on busy ones nothing. More than two were not
-    // measured, and running builds need the rest.
-    static CORES: OnceLock<usize> = OnceLock::new();
-    let cores = || *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let threads = if pids.len() < WORTH_A_THREAD { 1 } else { cores().min(2) };
-    let next = AtomicUsize::new(0);
-    let portions = || Portions { pids, next: &next };
-    std::thread::scope(|scope| {
-        let (work, portions) = (&work, &portions);
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(move || work(portions()))).collect();
-        let mut all = vec![work(portions())];
-        for other in others {
-            match other.join() {
-                Ok(part) => all.push(part),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        all
-    })
 }
 
 fn lock(mount_names: &Mutex<MountNames>) -> MutexGuard<'_, MountNames> {
@@ -198,7 +157,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn run(mut self, portions: Portions<'_>) -> ProcessScan {
+    fn run(mut self, portions: Portions<'_, Pid>) -> ProcessScan {
         for &pid in portions.flatten() {
             self.held.clear();
             match self.processes.process(pid) {
