@@ -15,7 +15,7 @@
 #[path = "../../tests/kit/mod.rs"]
 mod kit;
 #[allow(dead_code, reason = "the tests of trims use more of it")]
-#[path = "../../tests/trim/project.rs"]
+#[path = "../../tests/blackbox/trim/project.rs"]
 mod project;
 #[allow(dead_code, reason = "the bench of trims uses more of it")]
 #[path = "../warm/subject.rs"]

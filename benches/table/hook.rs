@@ -1,5 +1,5 @@
 //! The hooks on a healthy disk, as whole processes and as the runner starts them, against the shell line that they replace and
-//! against `df` alone. Their system calls are counted in tests/fast_path.rs.
+//! against `df` alone. Their system calls are counted in tests/blackbox/fast_path.rs.
 //!
 //! What packages ship (`cargo packaged`) is built first. The build that `cargo bench` makes has more in it than a release, because
 //! features that only tests want are unified into it.

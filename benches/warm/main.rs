@@ -18,7 +18,7 @@
 #![allow(clippy::disallowed_methods, reason = "the bench lays out files of its own and reads the clock")]
 
 #[allow(dead_code, reason = "the tests of trims use more of it")]
-#[path = "../../tests/trim/project.rs"]
+#[path = "../../tests/blackbox/trim/project.rs"]
 mod project;
 mod subject;
 mod ways;

@@ -1,5 +1,5 @@
 //! Writes the man pages and completions below `packaging/`, from the command line's own definition:
-//! `cargo run --example packaging-assets`. They are checked in, so that a package needs no generator; tests/packaging.rs
+//! `cargo run --example packaging-assets`. They are checked in, so that a package needs no generator; tests/documents/packaging.rs
 //! compares.
 
 mod generate;

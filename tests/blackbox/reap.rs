@@ -1,5 +1,5 @@
 //! The reaper against tools that replay what the real ones print, and misbehave: slow, failing, lying, half-written, changing
-//! between a listing and a delete. Docker and libvirt are real in `tests/reap_real.rs`.
+//! between a listing and a delete. Docker and libvirt are real in `tests/real/reap.rs`.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
 mod kubernetes;

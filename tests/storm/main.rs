@@ -11,6 +11,7 @@ mod kit;
 mod blows;
 mod build;
 mod gate;
+mod race;
 mod tally;
 
 use blows::Blow;

@@ -7,7 +7,7 @@ use crate::step::Step;
 use stateright::{Checker, Model, Property};
 use std::collections::BTreeSet;
 
-/// The kinds of steps that are played. Not among them: swaps and hooks under pressure, which `tests/claim.rs` and `tests/race.rs`
+/// The kinds of steps that are played. Not among them: swaps and hooks under pressure, which `tests/blackbox/claim.rs` and `tests/storm/race.rs`
 /// play, hooks that fail, which `tests/attacks` plays, and a guard that gives up waiting, which does nothing.
 pub(super) const PLAYED: [&str; 25] = [
     "StartWorker",
