@@ -422,7 +422,7 @@ fn ones_own_runner_is_the_nearest_worker_above() {
         let shell = worker.unwrap_or(Path::new("/bin/bash"));
         let mut command = Command::new(shell);
         command
-            .args(["-c", "\"$0\" --exact probe --nocapture; exit $?"])
+            .args(["-c", "\"$0\" --exact processes::probe --nocapture; exit $?"])
             .arg(std::env::current_exe().unwrap());
         output(command.env("PROBE", "lineage"))
     };
@@ -470,7 +470,7 @@ fn hidden_processes_are_known_to_be_hidden() {
         let said = output(as_nobody(command.arg("setpriv"), &binary).env("PROBE", "visibility"));
         assert_eq!(said.contains("/proc is mounted with"), hides, "{options}: {said}");
     }
-    let script = "mount -t proc -o hidepid=2 proc /proc && exec \"$0\" --exact probe --nocapture";
+    let script = "mount -t proc -o hidepid=2 proc /proc && exec \"$0\" --exact processes::probe --nocapture";
     let mut command = Command::new("unshare");
     command.args(["-m", "--propagation", "private", "sh", "-ec", script]).arg(&binary);
     let said = output(command.env("PROBE", "visibility").env("PROBE_PID", stranger.pid().to_string()));
@@ -486,7 +486,8 @@ fn another_pid_namespace_is_not_the_host() {
     let (_host, binary) = probe_binary();
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(&binary);
-    let said = output(command.args(["--exact", "probe", "--nocapture"]).env("PROBE", "visibility"));
+    let said =
+        output(command.args(["--exact", "processes::probe", "--nocapture"]).env("PROBE", "visibility"));
     assert!(said.contains("not in the host's pid namespace"), "{said}");
 }
 
@@ -503,13 +504,13 @@ fn probe_binary() -> (tempfile::TempDir, PathBuf) {
 
 fn probe_command(binary: &Path, what: &str) -> Command {
     let mut command = Command::new(binary);
-    command.args(["--exact", "probe", "--nocapture"]).env("PROBE", what).current_dir("/");
+    command.args(["--exact", "processes::probe", "--nocapture"]).env("PROBE", what).current_dir("/");
     command
 }
 
 fn as_nobody<'c>(setpriv: &'c mut Command, binary: &Path) -> &'c mut Command {
     setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(binary);
-    setpriv.args(["--exact", "probe", "--nocapture"]).current_dir("/")
+    setpriv.args(["--exact", "processes::probe", "--nocapture"]).current_dir("/")
 }
 
 fn output(mut command: impl std::borrow::BorrowMut<Command>) -> String {
