@@ -10,6 +10,7 @@ use crate::model::ledger::{
     ActionKind, Details, Entry, FIELDS, LedgerReach, LedgerRecord, Source, Stored, UserSpan, Writer,
 };
 use crate::model::{Pid, Uid};
+use crate::sys::journalctl;
 use crate::sys::program::{Bounds, Call, ProgramEnd, ProgramError, Programs};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -59,7 +60,7 @@ impl Journal {
             Ok(answer) => answer,
             Err(error) => return nothing(error.to_string()),
         };
-        let mut shut = answer.is_shut;
+        let shut = answer.is_shut || !journalctl::shows_everybody(program, self.patience);
         gaps.extend(answer.complaint.clone());
         let mut entries = Vec::new();
         let mut odd = 0;
@@ -80,7 +81,6 @@ impl Journal {
         } else {
             // The first line that journalctl prints is the journal's oldest entry.
             let first = self.ask(program, &["--output-fields", "_UID"], MAX_ENTRY).ok();
-            shut |= first.as_ref().is_some_and(|first| first.is_shut);
             first.and_then(|first| {
                 time_of(serde_json::from_slice::<Value>(first.lines().next()?).ok()?.as_object()?)
             })
@@ -111,10 +111,8 @@ impl Journal {
         call.environment.push(("LC_ALL", "C.UTF-8".into()));
         let mut run = call.run()?;
         let words = &run.complaint;
-        let (was_cut, is_shut) = (
-            !matches!(run.end, ProgramEnd::Itself(_)),
-            words.contains("not seeing messages") || words.contains("insufficient permissions"),
-        );
+        let was_cut = !matches!(run.end, ProgramEnd::Itself(_));
+        let is_shut = journalctl::HIDDEN.iter().any(|hidden| words.contains(hidden));
         let is_complaint = !was_cut && !words.is_empty() && !words.contains("No journal files were found");
         let output = std::mem::take(&mut run.output);
         let complaint = is_complaint.then(|| run.success().err()).flatten().map(|error| error.to_string());
@@ -229,11 +227,16 @@ mod tests {
     }
 
     fn fake(answer: &str, script: &str) -> FakeJournal {
+        fake_with(answer, script, ":")
+    }
+
+    /// `plain` answers what is not asked for as JSON.
+    fn fake_with(answer: &str, script: &str, plain: &str) -> FakeJournal {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("answer"), answer).unwrap();
         let program = dir.path().join("journalctl");
         let text = format!(
-            "#!/bin/sh\ncd '{}'\ncase \"$*\" in *reverse*) {script};; *) echo '{{\"__REALTIME_TIMESTAMP\":\"1767225600000000\"}}'; echo more;; esac\n",
+            "#!/bin/sh\ncd '{}'\ncase \"$*\" in *reverse*) {script};; *json*) echo '{{\"__REALTIME_TIMESTAMP\":\"1767225600000000\"}}'; echo more;; *) {plain};; esac\n",
             dir.path().display()
         );
         std::fs::write(&program, text).unwrap();
@@ -311,12 +314,13 @@ mod tests {
         assert!(found.reach.gaps.iter().any(|gap| gap.contains("truncated")), "{:?}", found.reach.gaps);
     }
 
+    /// With `-o json` journalctl does not say that it hides entries.
     #[test]
     fn an_incomplete_journal_is_not_vouched_for() {
-        let hint = "echo 'Hint: You are currently not seeing messages from other users and the system.' >&2; cat answer";
-        let fake = fake(&(removed("12001") + "\n"), hint);
+        let hint = "echo 'Hint: You are currently not seeing messages from other users and the system.' >&2";
+        let fake = fake_with(&(removed("12001") + "\n"), "cat answer", hint);
         let found = read(&fake);
-        assert_eq!(found.reach.span, UserSpan::Part);
+        assert_eq!((found.entries.len(), found.reach.span), (1, UserSpan::Part));
         assert!(found.reach.gaps.iter().any(|gap| gap.contains("systemd-journal")), "{:?}", found.reach.gaps);
     }
 

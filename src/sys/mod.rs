@@ -12,6 +12,7 @@ pub mod extents;
 pub mod file_lease;
 pub mod flock;
 pub mod handles;
+pub mod journalctl;
 pub mod limits;
 pub mod mappings;
 pub(crate) mod mountinfo;

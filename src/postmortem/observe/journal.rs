@@ -10,6 +10,7 @@ use super::logs::{complaint, cut};
 use crate::actions_runner::{layout, unit};
 use crate::model::ledger::Window;
 use crate::model::postmortem::{HostDeed, HostLine, HostLog};
+use crate::sys::journalctl;
 use crate::sys::program::{Bounds, ProgramEnd, ProgramError, Programs};
 use serde_json::Value;
 use std::path::Path;
@@ -88,7 +89,10 @@ pub fn read(programs: Programs<'_>, window: Window, whom: &Whom<'_>) -> Result<H
     lines.retain(|line| window.holds(line.at));
     lines.drain(..lines.len().saturating_sub(MAX_LINES));
     let (before, _) = ask(&[&format!("--until=@{}", seconds(window.from)), "--reverse", "--lines=1"])?;
-    Ok(HostLog { is_complete: !is_cut && !before.trim().is_empty(), lines })
+    let is_whole = !is_cut && !before.trim().is_empty();
+    let is_complete = is_whole
+        && programs.find("journalctl").is_ok_and(|path| journalctl::shows_everybody(&path, BOUNDS.time));
+    Ok(HostLog { is_complete, lines })
 }
 
 /// The services and the unit by name: alternatives of one field are joined by themselves, those of several by `+`
@@ -189,6 +193,15 @@ fn deed(service: &str, message: &str, unit: &str, whom: &Whom<'_>) -> Option<Hos
             let is_about = has_word(message, whom.runner) || names_unit(message);
             let words =
                 ["Evict", "evict", "Kill", "kill", "StopContainer", "exit event", "SIGKILL", "delete"];
+            // Of its own container's end many entries tell, whatever the reason: only a kill is one.
+            let kills = ["Kill", "kill", "failed to exit", "SIGKILL", "StopContainer"];
+            if names_own_container(message, whom) && has_any(&kills) {
+                return Some(if has_any(&["OOM", "oom-kill"]) {
+                    HostDeed::MemoryKill
+                } else {
+                    HostDeed::ContainerEnd
+                });
+            }
             match is_about && !whom.runner.is_empty() {
                 true if has_any(&["OOM", "oom-kill"]) => Some(HostDeed::MemoryKill),
                 true if has_any(&words) => Some(HostDeed::ContainerEnd),
@@ -214,6 +227,13 @@ fn deed(service: &str, message: &str, unit: &str, whom: &Whom<'_>) -> Option<Hos
         }
         _ => None,
     }
+}
+
+/// Whether a message names the container that the runner is in, by the beginning of its id: `docker-ID.scope` and `/docker/ID` are groups.
+fn names_own_container(message: &str, whom: &Whom<'_>) -> bool {
+    let words = whom.groups.iter().flat_map(|group| group.split(['/', '-', '.', ':']));
+    let is_id = |word: &&str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    words.filter(is_id).any(|id| message.contains(&id[..12]))
 }
 
 /// The group of `Killed /system.slice/NAME due to memory pressure for ...` (src/oom/oomd-manager.c).
@@ -294,6 +314,22 @@ mod tests {
 
     fn by(service: &str, message: &str) -> Option<HostDeed> {
         told(json!({"SYSLOG_IDENTIFIER": service, "_UID": "0"}), message).map(|(deed, _)| deed)
+    }
+
+    #[test]
+    fn a_container_engine_names_the_runners_container_by_its_id() {
+        let id = "3f1c2b3a4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8";
+        let group = format!("/system.slice/docker-{id}.scope");
+        let whom = Whom { groups: vec![&group], ..whom() };
+        let told = |message: &str| {
+            let entry = json!({"SYSLOG_IDENTIFIER": "dockerd", "_UID": "0", "MESSAGE": message, "__REALTIME_TIMESTAMP": "1700000000000000"});
+            super::entry(&entry.to_string(), &whom).map(|line| line.deed)
+        };
+        let stopped =
+            format!("Container failed to exit within 10s of signal 15 - using the force container={id}");
+        assert_eq!(told(&stopped), Some(HostDeed::ContainerEnd));
+        assert_eq!(told(&stopped.replace("3f1c", "0000")), None, "another container");
+        assert_eq!(told(&format!("ignoring event container={id} topic=/tasks/delete")), None, "any end");
     }
 
     #[test]
