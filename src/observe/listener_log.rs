@@ -10,7 +10,8 @@
 //!
 //! Before a job is received it is acknowledged, and then acquired, which can take minutes (src/Runner.Listener/Runner.cs and
 //! BrokerMessageListener.cs, v2.336.0): from the acknowledgement on it counts as expected. If it cannot be acquired, the component
-//! `Runner` logs that, and jobs cannot influence those lines.
+//! `Runner` logs that, and jobs cannot influence those lines. A service that asks for no acknowledgement sends a message all the same:
+//! whether that is a job's is not logged before the job is acquired, so it counts as one until a line says what it was.
 //!
 //! A log is continued in a new file after 8 MB. While a job runs its lease is renewed, and logged, every minute: a tail without any such
 //! line means no job, except right after a file was begun; then the one before it is read too.
@@ -120,6 +121,8 @@ struct LogState {
     open: BTreeMap<String, (String, Option<SystemTime>)>,
     /// A job that was acknowledged and not received yet.
     on_its_way: Option<(String, Option<SystemTime>)>,
+    /// A message of which no line says yet that it is not a job's.
+    unopened: Option<(String, Option<SystemTime>)>,
     /// Whether a line about a job was found.
     spoke: bool,
     /// The file was begun by a Listener that started, not by one that continued its log.
@@ -137,6 +140,19 @@ const DOES_NOT_COME: [&str; 3] = [
     "Skip message deletion for job request message",
 ];
 
+/// The beginnings of lines of `Runner` about a message that is a job's.
+const IS_A_JOB: [&str; 2] = ["Received job message of length ", "Received RunnerJobRequest"];
+
+/// And about one that is not, or that does not become a job here.
+const IS_NO_JOB: [&str; 6] = [
+    "Refresh message received",
+    "Received ForceTokenRefreshMessage",
+    "Received RunnerRefreshConfigMessage",
+    "Received message ",
+    "Skip message deletion for cancellation message",
+    "Acknowledge returned job-not-found",
+];
+
 impl LogState {
     fn read(log: &diag_log::Tail) -> Self {
         let mut story = Self::default();
@@ -150,9 +166,24 @@ impl LogState {
                     story.spoke = true;
                     story.on_its_way = Some((line.message.to_owned(), Some(line.at)));
                 }
+                "BrokerMessageListener" | "MessageListener"
+                    if line.message.starts_with("Message '") && line.message.contains("' received") =>
+                {
+                    story.spoke = true;
+                    story.unopened = Some((line.message.to_owned(), Some(line.at)));
+                }
                 "Runner" if DOES_NOT_COME.iter().any(|begin| line.message.starts_with(begin)) => {
                     story.spoke = true;
                     story.on_its_way = None;
+                    story.unopened = None;
+                }
+                "Runner" if IS_A_JOB.iter().any(|begin| line.message.starts_with(begin)) => {
+                    story.spoke = true;
+                    story.unopened = Some((line.message.to_owned(), Some(line.at)));
+                }
+                "Runner" if IS_NO_JOB.iter().any(|begin| line.message.starts_with(begin)) => {
+                    story.spoke = true;
+                    story.unopened = None;
                 }
                 // It closes no job: a job's name with a line break could forge it. Whether an earlier process has left a job open is
                 // decided by the age of the running Listener.
@@ -166,10 +197,15 @@ impl LogState {
     }
 
     fn tell(&mut self, line: &LogEntry<'_>) {
+        if line.message.starts_with("Job cancellation request ") {
+            self.spoke = true;
+            self.unopened = None;
+        }
         match JobEvent::of(line.message) {
             Some(JobEvent::Received(job)) => {
                 self.spoke = true;
                 self.on_its_way = None;
+                self.unopened = None;
                 self.open.insert(job.to_owned(), (line.message.to_owned(), Some(line.at)));
             }
             Some(JobEvent::GoesOn) => {
@@ -193,7 +229,7 @@ impl LogState {
     }
 
     fn pending(self) -> PendingJob {
-        match self.open.into_values().chain(self.on_its_way).max_by_key(|(_, at)| *at) {
+        match self.open.into_values().chain(self.on_its_way).chain(self.unopened).max_by_key(|(_, at)| *at) {
             Some((detail, at)) => PendingJob::Received { detail, at, written: None },
             None => PendingJob::None,
         }
@@ -279,6 +315,39 @@ mod tests {
         );
         let forged = line(1, "Terminal", "WRITE LINE: Acknowledging runner request 'x'.");
         assert!(!is_pending(&forged), "a job's name does not make a runner busy");
+    }
+
+    #[test]
+    fn a_message_counts_as_a_job_until_a_line_says_what_it_was() {
+        for message in [
+            line(1, "MessageListener", "Message '17' received from session '6b7a3f9e-0000'."),
+            line(1, "BrokerMessageListener", "Message '17' received."),
+            line(1, "Runner", "Received job message of length 4711 from service, with hash 'x'"),
+            line(1, "Runner", "Received RunnerJobRequest message."),
+        ] {
+            assert!(is_pending(&message), "{message}");
+            assert!(is_pending(&(message.clone() + &line(2, "MessageListener", "Get next message."))));
+            assert!(is_pending(&(message.clone() + &received(3, A))));
+            assert!(!is_pending(&(message.clone() + &received(3, A) + &finished(9, A))));
+            assert!(is_pending(&(received(0, A) + &message + &finished(9, A))), "the next one's");
+            for other in [
+                "Refresh message received, kick-off selfupdate background process.",
+                "Received ForceTokenRefreshMessage",
+                "Received RunnerRefreshConfigMessage for 'runner' config file",
+                "Received message 17 with unsupported message type Odd.",
+                "Skipping message Job. Job already acquired",
+            ] {
+                assert!(!is_pending(&(message.clone() + &line(2, "Runner", other))), "{other}");
+                assert!(
+                    is_pending(&(message.clone() + &line(2, "Terminal", other))),
+                    "{other}: a job's name"
+                );
+            }
+            let cancelled = format!("Job cancellation request {A} received, cancellation timeout 5 minutes.");
+            assert!(!is_pending(&(message.clone() + &dispatcher(2, &cancelled))));
+            assert!(is_pending(&(received(0, A) + &message + &dispatcher(2, &cancelled))), "its job runs on");
+        }
+        assert!(!is_pending(&line(1, "Terminal", "Message '17' received.")), "a job's name");
     }
 
     #[test]
