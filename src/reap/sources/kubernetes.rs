@@ -196,7 +196,7 @@ fn environments(
         .partition(|item| text(item, "/kind") == "EphemeralRunner");
     let has_owned = runners.iter().any(|runner| shapes::owner(runner).is_some());
     let sets = if has_owned { sets() } else { None };
-    let sets = Sets::new(&runners, sets.as_deref().unwrap_or_default());
+    let sets = Sets::new(&runners, sets.as_deref());
     let mut of_runner: HashMap<&str, Vec<&Value>> = HashMap::new();
     let mut all = Vec::new();
     for &pod in &pods {

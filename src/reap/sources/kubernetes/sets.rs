@@ -31,6 +31,8 @@ pub(super) enum Want {
 pub(super) struct Sets<'a> {
     sets: HashMap<&'a str, Set<'a>>,
     surplus: HashSet<&'a str>,
+    /// Whether all of them were listed, so that a set which is not among them is gone.
+    is_whole: bool,
 }
 
 struct Set<'a> {
@@ -43,14 +45,16 @@ struct Set<'a> {
 }
 
 impl<'a> Sets<'a> {
-    pub(super) fn new(runners: &[&'a Value], sets: &'a [Value]) -> Self {
+    /// `None` when the sets cannot be listed.
+    pub(super) fn new(runners: &[&'a Value], listed: Option<&'a [Value]>) -> Self {
+        let sets = listed.unwrap_or_default();
         let mut of_set: HashMap<&str, Vec<&'a Value>> = HashMap::new();
         for runner in runners {
             if let Some(owner) = owner(runner) {
                 of_set.entry(text(owner, "/uid")).or_default().push(runner);
             }
         }
-        let mut all = Self { sets: HashMap::new(), surplus: HashSet::new() };
+        let mut all = Self { sets: HashMap::new(), surplus: HashSet::new(), is_whole: listed.is_some() };
         for set in sets {
             let Some(wants) = set.pointer("/spec/replicas").map_or(Some(0), Value::as_u64) else { continue };
             let uid = text(set, "/metadata/uid");
@@ -84,6 +88,10 @@ impl<'a> Sets<'a> {
         let Some(owner) = owner(runner) else { return Want::NoSet };
         let name = text(owner, "/name");
         let Some(set) = self.sets.get(text(owner, "/uid")) else {
+            // A set that is gone wants nothing, and gives a runner that is over no other pod.
+            if self.is_whole && (is_finished(runner) || rank(runner) == DEAD) {
+                return Want::Surplus;
+            }
             return Want::Needed(format!("how many runners its set {name} wants is not known"));
         };
         if self.surplus.contains(text(runner, "/metadata/uid")) || is_finished(runner) {
@@ -115,10 +123,12 @@ fn is_counted(runner: &Value) -> bool {
     text(runner, "/metadata/deletionTimestamp").is_empty() && !is_finished(runner)
 }
 
+const DEAD: u8 = 0;
+
 /// The cost of losing it: nothing for a dead one, a warm start for a running one.
 fn rank(runner: &Value) -> u8 {
     match text(runner, "/status/phase") {
-        "Failed" => 0,
+        "Failed" => DEAD,
         "" | "Pending" => 1,
         _ => 2,
     }
@@ -179,7 +189,7 @@ mod tests {
             (0, vec!["old", "new", "pending", "failed", "over"]),
         ] {
             let sets = [set("s", wants, "2026-01-01T00:00:00Z", &json!({}))];
-            let found = Sets::new(&runners, &sets);
+            let found = Sets::new(&runners, Some(&sets[..]));
             let surplus: Vec<&str> = all
                 .iter()
                 .filter(|runner| found.want(runner) == Want::Surplus)
@@ -187,7 +197,12 @@ mod tests {
                 .collect();
             assert_eq!(surplus, expected, "{wants}");
         }
-        let none = Sets::new(&runners, &[]);
+        let gone = Sets::new(&runners, Some(&[]));
+        let is_left = |runner: &&Value| gone.want(runner) == Want::Surplus;
+        let left: Vec<&str> =
+            all.iter().filter(is_left).map(|runner| text(runner, "/metadata/name")).collect();
+        assert_eq!(left, ["failed", "over"], "their set is gone");
+        let none = Sets::new(&runners, None);
         assert!(
             all.iter().all(|runner| matches!(none.want(runner), Want::Needed(_))),
             "sets cannot be listed"
@@ -202,7 +217,7 @@ mod tests {
         let stale = |sets: &[Value]| {
             let all = [runner("a", "s1", early, &json!({})), runner("b", "s2", early, &json!({}))];
             let runners: Vec<&Value> = all.iter().collect();
-            let found = Sets::new(&runners, sets);
+            let found = Sets::new(&runners, Some(sets));
             (found.is_stale(&all[0]), found.is_stale(&all[1]))
         };
         let pair = |one: &Value, other: &Value| [set("s1", 1, early, one), set("s2", 1, late, other)];
@@ -221,8 +236,11 @@ mod tests {
         older["metadata"]["annotations"] = json!({"actions.github.com/runner-spec-hash": "aa"});
         let hashed = json!({"annotations": {"actions.github.com/runner-spec-hash": "bb"}});
         let sets = [set("s1", 1, early, &hashed)];
-        assert!(Sets::new(&[&older], &sets).is_stale(&older), "its set was given another specification");
+        assert!(
+            Sets::new(&[&older], Some(&sets[..])).is_stale(&older),
+            "its set was given another specification"
+        );
         older["metadata"]["annotations"] = json!({"actions.github.com/runner-spec-hash": "bb"});
-        assert!(!Sets::new(&[&older], &sets).is_stale(&older));
+        assert!(!Sets::new(&[&older], Some(&sets[..])).is_stale(&older));
     }
 }

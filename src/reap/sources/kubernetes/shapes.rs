@@ -52,6 +52,9 @@ pub(super) fn runner_container(pod: &Value) -> Option<&str> {
     }
 }
 
+/// The phases in which the states of containers hold.
+const LIVE: [&str; 2] = ["Pending", "Running"];
+
 /// What the runner's container is doing.
 pub(super) fn pod_state(pod: &Value) -> EnvironmentState {
     let unknown = |what: &str| EnvironmentState::Unknown(what.to_owned());
@@ -68,15 +71,21 @@ pub(super) fn pod_state(pod: &Value) -> EnvironmentState {
             ))
         });
     }
+    let phase = text(pod, "/status/phase");
+    if !LIVE.contains(&phase) {
+        // Its node does not report, or this is a phase of the future: what its containers were said to do is not what they do now.
+        return match phase {
+            "" => unknown("it has no phase"),
+            phase => EnvironmentState::Unknown(format!("its phase is {phase}")),
+        };
+    }
     let Some(name) = runner_container(pod) else {
         return unknown("no container is recognised as the runner's");
     };
     match statuses.iter().find(|status| text(status, "/name") == name) {
         Some(status) => container_state(status),
         // It was not assigned to a node, or its node has not reported any container yet.
-        None if statuses.is_empty() && text(pod, "/status/phase") == "Pending" => {
-            EnvironmentState::NeverStarted
-        }
+        None if statuses.is_empty() && phase == "Pending" => EnvironmentState::NeverStarted,
         None => unknown("no status of the runner's container"),
     }
 }

@@ -93,7 +93,7 @@ fn the_runners_container_is_found_or_it_is_not() {
         ),
         ("no containers at all", json!([]), json!([]), "unknown"),
     ] {
-        let pod = pod("p", containers, json!({"containerStatuses": statuses}), None);
+        let pod = pod("p", containers, json!({"phase": "Running", "containerStatuses": statuses}), None);
         assert_eq!(shapes::pod_state(&pod).as_str(), expected, "{what}");
     }
 }
@@ -113,8 +113,20 @@ fn the_phase_of_a_pod_decides_about_its_containers() {
         ),
         ("running without a status", json!({"phase": "Running"}), "unknown"),
         ("its node is lost", json!({"phase": "Unknown"}), "unknown"),
+        (
+            "its node is lost while it waits",
+            json!({"phase": "Unknown", "containerStatuses": waits}),
+            "unknown",
+        ),
         ("a phase of the future", json!({"phase": "Hibernated"}), "unknown"),
+        (
+            "it waits in a phase of the future",
+            json!({"phase": "Hibernated", "containerStatuses": waits}),
+            "unknown",
+        ),
         ("no phase", json!({}), "unknown"),
+        ("it waits, and there is no phase", json!({"containerStatuses": waits}), "unknown"),
+        ("it waits", json!({"phase": "Pending", "containerStatuses": waits}), "never-started"),
         ("evicted", json!({"phase": "Failed", "reason": "Evicted"}), "terminated"),
         ("evicted before it began", json!({"phase": "Failed", "containerStatuses": waits}), "terminated"),
         ("evicted, and a container runs", json!({"phase": "Failed", "containerStatuses": runs}), "unknown"),
@@ -140,13 +152,13 @@ fn runner(name: &str, status: Value, set: Option<&str>) -> Value {
 
 #[test]
 fn the_claimant_of_an_ephemeral_runner_is_recognised() {
-    let waiting =
-        json!({"containerStatuses": [{"name": "runner", "state": {"waiting": {}}, "started": false}]});
-    let set = |replicas: u64| vec![json!({"metadata": {"uid": "set"}, "spec": {"replicas": replicas}})];
+    let waiting = json!({"phase": "Pending", "containerStatuses": [{"name": "runner", "state": {"waiting": {}}, "started": false}]});
+    let set = |replicas: u64| Some(vec![json!({"metadata": {"uid": "set"}, "spec": {"replicas": replicas}})]);
     for (what, status, sets, state, is_claimed) in [
         ("surplus", json!({"phase": "Pending"}), set(0), "never-started", false),
         ("wanted", json!({"phase": "Pending"}), set(1), "never-started", true),
-        ("its set is not known", json!({"phase": "Pending"}), vec![], "never-started", true),
+        ("sets cannot be listed", json!({"phase": "Pending"}), None, "never-started", true),
+        ("its set is gone", json!({"phase": "Pending"}), Some(vec![]), "never-started", true),
         (
             "it has a job",
             json!({"phase": "Pending", "jobRequestId": 4711, "jobRepositoryName": "acme/app"}),
@@ -159,14 +171,15 @@ fn the_claimant_of_an_ephemeral_runner_is_recognised() {
     ] {
         let runner = runner("r1", status, Some("set"));
         let pod = pod("r1", json!([{"name": "runner"}]), waiting.clone(), Some(("EphemeralRunner", "r1")));
-        let found = ephemeral(&runner, &[&pod], &Sets::new(&[&runner], &sets), Knowledge::default());
+        let found =
+            ephemeral(&runner, &[&pod], &Sets::new(&[&runner], sets.as_deref()), Knowledge::default());
         assert_eq!((found.state.as_str(), found.claim.is_some()), (state, is_claimed), "{what}: {found:?}");
     }
 }
 
 #[test]
 fn a_runner_without_a_pod_is_over_by_its_phase() {
-    let set = |replicas: u64| vec![json!({"metadata": {"uid": "set"}, "spec": {"replicas": replicas}})];
+    let set = |replicas: u64| Some(vec![json!({"metadata": {"uid": "set"}, "spec": {"replicas": replicas}})]);
     for (what, status, sets, state, is_claimed) in [
         (
             "failed for good",
@@ -176,14 +189,22 @@ fn a_runner_without_a_pod_is_over_by_its_phase() {
             false,
         ),
         ("failed, and its set needs it", json!({"phase": "Failed"}), set(1), "stopped", true),
-        ("failed, and its set is not known", json!({"phase": "Failed"}), vec![], "stopped", true),
+        ("failed, and sets cannot be listed", json!({"phase": "Failed"}), None, "stopped", true),
+        ("failed, and its set is gone", json!({"phase": "Failed"}), Some(vec![]), "stopped", false),
+        (
+            "failed with a job, and its set is gone",
+            json!({"phase": "Failed", "jobRequestId": 7}),
+            Some(vec![]),
+            "stopped",
+            true,
+        ),
         ("failed with a job", json!({"phase": "Failed", "jobRequestId": 7}), set(0), "stopped", true),
         ("ended", json!({"phase": "Succeeded"}), set(1), "stopped", false),
         ("its controller makes its pod anew", json!({"phase": "Running"}), set(0), "unknown", false),
         ("its pod is to come", json!({"phase": "Pending"}), set(0), "unknown", false),
     ] {
         let runner = runner("r1", status, Some("set"));
-        let found = ephemeral(&runner, &[], &Sets::new(&[&runner], &sets), Knowledge::default());
+        let found = ephemeral(&runner, &[], &Sets::new(&[&runner], sets.as_deref()), Knowledge::default());
         assert_eq!((found.state.as_str(), found.claim.is_some()), (state, is_claimed), "{what}: {found:?}");
     }
 }
@@ -193,7 +214,7 @@ fn warm(sets: &[Value], github: Option<&Github>, takes_stale: bool, status: Valu
     let runner = runner("r1", status, Some("set"));
     let running = json!({"phase": "Running", "containerStatuses": [{"name": "runner", "state": {"running": {}}, "started": true}]});
     let pod = pod("r1", json!([{"name": "runner"}]), running, Some(("EphemeralRunner", "r1")));
-    ephemeral(&runner, &[&pod], &Sets::new(&[&runner], sets), Knowledge { github, takes_stale })
+    ephemeral(&runner, &[&pod], &Sets::new(&[&runner], Some(sets)), Knowledge { github, takes_stale })
 }
 
 #[test]
