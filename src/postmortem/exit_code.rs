@@ -57,6 +57,11 @@ pub fn may_be_the_kernels(code: i32) -> bool {
     matches!(code, 141 | 142 | 152..=155 | 157)
 }
 
+/// Whether a code stands for a signal that a mapped file sends: SIGBUS, where its disk has no block for a page or cannot read it.
+pub fn may_be_a_mapped_files(code: i32) -> bool {
+    code == 135
+}
+
 /// Whether an exception can have ended the Worker: directly, or by the abort that .NET makes of one.
 pub fn may_be_an_exception(code: i32) -> bool {
     matches!(ending(code), Ending::Error | Ending::Abort)

@@ -301,6 +301,7 @@ fn is_disk_error(message: &str) -> bool {
             .any(|words| message.contains(words))
     };
     REQUESTS.iter().any(|error| is_request(message, error))
+        || is_hung(message)
         || is_nvme
         || (message.starts_with("md/raid") && message.contains(": Disk failure on "))
         || STARTS.iter().any(|start| message.starts_with(start))
@@ -308,6 +309,11 @@ fn is_disk_error(message: &str) -> bool {
             let rest = message.strip_prefix(start).and_then(|rest| rest.split_once("): "));
             rest.is_some_and(|(_, rest)| rest.starts_with(words))
         })
+}
+
+/// `INFO: task NAME:PID blocked for more than 122 seconds.` (kernel/hung_task.c): it waits for a disk or a server that does not answer.
+fn is_hung(message: &str) -> bool {
+    message.starts_with("INFO: task ") && message.contains(" blocked for more than ")
 }
 
 /// `I/O error, dev sda, sector 5 op ...`, behind the name of a function in kernels before 5.17.
@@ -585,6 +591,11 @@ mod tests {
                 "XFS (dm-3): metadata I/O error in \"xfs_buf_ioend\" at daddr 0x1 len 8 error 28",
                 Some(KernelEvent::NoRoom),
             ),
+            (
+                "INFO: task Runner.Worker:565 blocked for more than 122 seconds.",
+                Some(KernelEvent::InputOutput),
+            ),
+            ("INFO: task list follows", None),
             ("oom-kill:nonsense", None),
             ("Out of memory: Killed process x (y)", None),
             ("", None),

@@ -4,10 +4,11 @@ use super::{
     CauseFinding, SLACK, code, host_lines, is_during_job, is_in_span, kernel, listener_line, worker_line,
 };
 use crate::model::postmortem::{
-    Cause, Complaint, Confidence, DiskNow, Facts, GuardDeed, HostDeed, HostLine, KernelEvent, LogLine, Proof,
+    Cause, Complaint, Confidence, DiskNow, Facts, GuardDeed, HostDeed, HostLine, KernelEvent, KernelLine,
+    LogLine, Proof,
 };
 use crate::postmortem::exit_code::{self, Ending};
-use crate::text::escape;
+use crate::text::{escape, words};
 use std::time::{Duration, SystemTime};
 
 /// A Listener that cannot write is restarted repeatedly, each time with an empty log (src/Misc/layoutbin/RunnerService.js).
@@ -34,6 +35,31 @@ pub(super) fn complaints(facts: &Facts, cause: Cause, wanted: &[Complaint]) -> V
 /// Whether an exception can have ended the Worker.
 fn may_be_an_exception(facts: &Facts) -> bool {
     code(facts).is_some_and(|(code, _)| exit_code::may_be_an_exception(code))
+}
+
+/// Whether SIGBUS ended the Worker, which a full or a failed disk sends by way of a mapped file.
+fn may_be_a_mapped_file(facts: &Facts) -> bool {
+    code(facts).is_some_and(|(code, _)| exit_code::may_be_a_mapped_files(code))
+}
+
+/// The same, with a sign of such a disk.
+pub(super) fn broke_a_mapped_file(facts: &Facts) -> bool {
+    let has_failed = || !of_failing_disks(facts).is_empty();
+    let is_full = || Signs::of(facts).is_full() || !of_full_pools(facts).is_empty();
+    may_be_a_mapped_file(facts) && (has_failed() || is_full())
+}
+
+/// The kernel's messages about disks that fail, while the job ran.
+fn of_failing_disks(facts: &Facts) -> Vec<Proof> {
+    let is_meant =
+        |line: &KernelLine| line.event == KernelEvent::InputOutput && is_during_job(facts, line.at);
+    kernel(facts, Cause::DiskFailed, is_meant)
+}
+
+/// And about disks without room.
+fn of_full_pools(facts: &Facts) -> Vec<Proof> {
+    let is_meant = |line: &KernelLine| line.event == KernelEvent::NoRoom && is_during_job(facts, line.at);
+    kernel(facts, Cause::DiskFull, is_meant)
 }
 
 /// The signal or fault that ended the Worker, if it was no exception.
@@ -68,14 +94,14 @@ pub(super) fn full(facts: &Facts) -> CauseFinding {
     }));
     let signs = Signs::of(facts);
     // Without room in the pool below it, a filesystem fails with other errors.
-    let told =
-        kernel(facts, CAUSE, |line| line.event == KernelEvent::NoRoom && is_during_job(facts, line.at));
+    let told = of_full_pools(facts);
     if words.is_empty() && !told.is_empty() {
         words = complaints(facts, CAUSE, &[Complaint::InputOutput, Complaint::ReadOnly]);
     }
     if words.is_empty() && !told.is_empty() {
         // Another disk of the host may be meant.
-        let sure = signs.speak(facts).map_or(Confidence::Possible, |sure| sure.max(Confidence::Possible));
+        let least = if may_be_a_mapped_file(facts) { Confidence::Likely } else { Confidence::Possible };
+        let sure = signs.speak(facts).map_or(least, |sure| sure.max(least));
         return CauseFinding::suspect(sure, told.into_iter().chain(signs.evidence(facts)).collect());
     }
     if !words.is_empty() {
@@ -129,6 +155,9 @@ impl Signs {
     /// The confidence of the signs by themselves. A signal leaves none of them.
     fn speak(&self, facts: &Facts) -> Option<Confidence> {
         let is_cut = self.worker_is_cut || self.listener_is_cut.is_some();
+        if may_be_a_mapped_file(facts) {
+            return self.is_full().then_some(Confidence::Likely);
+        }
         if may_be_an_exception(facts) {
             // An incomplete last line of a Listener could not be written: it lived to begin it.
             // An exception that names another reason was not caused by lack of space.
@@ -192,11 +221,13 @@ impl Signs {
 fn full_is_cleared(facts: &Facts, signs: &Signs) -> CauseFinding {
     let is_seen = facts.worker.known().is_some() && !signs.worker_is_cut && !signs.is_full_now;
     match (no_exception(facts), facts.disk.known()) {
-        (Some(signal), Some(disk)) if is_seen => CauseFinding::cleared(format!(
-            "no log of the runner mentions a full disk, {} is {} % full, and a process without disk space ends with an exception, not with {signal}",
-            escape::path(&disk.mount),
-            disk.used_percent
-        )),
+        (Some(signal), Some(disk)) if is_seen && !may_be_a_mapped_file(facts) => {
+            CauseFinding::cleared(format!(
+                "no log of the runner mentions a full disk, {} is {} % full, and a process without disk space ends with an exception, not with {signal}",
+                escape::path(&disk.mount),
+                disk.used_percent
+            ))
+        }
         _ => CauseFinding::default(),
     }
 }
@@ -225,14 +256,14 @@ pub(super) fn files_exhausted(facts: &Facts) -> CauseFinding {
 /// The kernel reports a disk's errors, the runner their effects.
 pub(super) fn failed(facts: &Facts) -> CauseFinding {
     const CAUSE: Cause = Cause::DiskFailed;
-    let told =
-        kernel(facts, CAUSE, |line| line.event == KernelEvent::InputOutput && is_during_job(facts, line.at));
+    let told = of_failing_disks(facts);
     let logged = complaints(facts, CAUSE, &[Complaint::InputOutput, Complaint::ReadOnly]);
     match (told.is_empty(), logged.is_empty()) {
         (true, true) if super::kernel_is_complete(facts) => {
             CauseFinding::cleared("no kernel message mentions a failed disk")
         }
         (true, true) => CauseFinding::default(),
+        (false, true) if may_be_a_mapped_file(facts) => CauseFinding::suspect(Confidence::Likely, told),
         // Another disk of the host may have failed.
         (false, true) => CauseFinding::suspect(Confidence::Possible, told),
         (told_nothing, false) => {
@@ -264,7 +295,10 @@ pub(super) fn guard(facts: &Facts) -> CauseFinding {
     };
     let own = match guard.by_own_hook.iter().filter(during).filter(|deed| deed.deed == "removed").count() {
         0 => String::new(),
-        own => format!(" but {own} caches that its own hook removed before the job's first step"),
+        own => format!(
+            " but {} that its own hook removed before the job's first step",
+            words::count(own, "cache")
+        ),
     };
     CauseFinding::cleared(format!(
         "its ledger is complete since before the job began: while the job ran it removed nothing of this runner{own}, and {what}"

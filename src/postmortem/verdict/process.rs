@@ -2,7 +2,7 @@
 
 use super::whose::{Victim, faulted};
 use super::{
-    CauseFinding, code, host_did, host_is_complete, host_lines, is_in_span, kernel, kernel_is_complete,
+    CauseFinding, code, disk, host_did, host_is_complete, host_lines, is_in_span, kernel, kernel_is_complete,
     listener_line, memory,
 };
 use crate::model::postmortem::{Cause, Confidence, Facts, HostDeed};
@@ -23,7 +23,11 @@ pub(super) fn crash(facts: &Facts) -> CauseFinding {
     });
     match (code(facts).map(|(code, line)| (exit_code::ending(code), line)), sure) {
         (Some((Ending::Fault(_), line)), _) => {
-            CauseFinding::suspect(Confidence::Certain, [own, vec![listener_line(line, CAUSE)]].concat())
+            let sure = match disk::broke_a_mapped_file(facts) {
+                true => Confidence::Possible,
+                false => Confidence::Certain,
+            };
+            CauseFinding::suspect(sure, [own, vec![listener_line(line, CAUSE)]].concat())
         }
         // .NET's end after an exception, of any kind.
         (Some((Ending::Abort, line)), _) => {

@@ -612,6 +612,17 @@ fn each_set_of_facts_leads_to_its_verdict() {
             Certain,
         ),
         ("some disk failed", None, |f| says(f, 50, KernelEvent::InputOutput), DiskFailed, Possible),
+        ("SIGBUS, and nothing else", Some(135), |_| {}, Crash, Certain),
+        (
+            "SIGBUS, and a disk fails",
+            Some(135),
+            |f| says(f, 99, KernelEvent::InputOutput),
+            DiskFailed,
+            Likely,
+        ),
+        ("SIGBUS, and the disk is full", Some(135), is_full_now, DiskFull, Likely),
+        ("SIGBUS, and a pool is full", Some(135), |f| says(f, 99, KernelEvent::NoRoom), DiskFull, Likely),
+        ("SIGSEGV, and a disk fails", Some(139), |f| says(f, 99, KernelEvent::InputOutput), Crash, Certain),
         ("another boot", None, |f| f.death.boot_id = Some("before".into()), Reboot, Certain),
         (
             "another boot, and yet the Listener saw SIGKILL",
@@ -918,7 +929,7 @@ fn only_a_complete_ledger_clears_the_guard_with_what_it_deleted_instead() {
     guard(&mut facts).elsewhere.push(removed(9000, "/srv/later"));
     assert!(by(&facts).unwrap().contains("alone"), "another time's deeds do not count");
     guard(&mut facts).by_own_hook.push(removed(1, "/srv/r/_work/b/b/target"));
-    assert!(by(&facts).unwrap().contains("1 caches that its own hook removed"));
+    assert!(by(&facts).unwrap().contains("1 cache that its own hook removed"));
     guard(&mut facts).complete_since = Some(at(50));
     assert_eq!(by(&facts), None, "a ledger that begins later proves nothing");
     assert!(judge(&facts).missing.iter().any(|missing| missing.what.contains("ledger")));
