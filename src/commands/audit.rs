@@ -3,6 +3,7 @@
 use super::{Context, Format, complain, now, overview, present};
 use crate::hygiene::observe::AreaInspection;
 use crate::hygiene::policy;
+use crate::model::Remark;
 use crate::model::hygiene::{AuditReport, RunnerAudit};
 use crate::policy::liveness;
 use crate::report::exit::Exit;
@@ -34,6 +35,9 @@ fn audit(context: &Context) -> AuditReport {
     let alive = overview::alive(&context.snapshot());
     let git = remediate::git(&context.host());
     let mut notes = alive.facts.notes.clone();
+    if alive.facts.runners.is_empty() {
+        notes.extend(alive.facts.remarks.iter().map(Remark::as_note));
+    }
     if git.is_none() {
         notes.push("git is in no directory of paths.programs: objects are not checked".to_owned());
     }

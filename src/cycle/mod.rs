@@ -182,7 +182,7 @@ pub fn preview(
     let look = HostObserver { snapshot, leases, leftovers, now, deadline, memory: scope.memory };
     let mut facts = look.at((scope.whose)(snapshot.runners()));
     facts.remarks.extend(config.remarks());
-    facts.remarks.extend(strangers::remarks(&facts));
+    facts.remarks.extend(strangers::remarks(&facts, &config.runners.roots));
     let evidence = liveness::evidence(&facts, liveness::Exempt::default());
     let rules = rules(config, now);
     let input = plan::PlanInput {

@@ -156,7 +156,7 @@ impl Cycle<'_> {
         state.notes.clone_from(&facts.notes);
         if matches!(self.actor, Role::Sweep) {
             let remarks = facts.remarks.iter().cloned().chain(self.config.remarks());
-            let remarks = remarks.chain(strangers::remarks(facts));
+            let remarks = remarks.chain(strangers::remarks(facts, &self.config.runners.roots));
             state.notes.extend(remarks.map(|remark| remark.as_note()));
         }
     }

@@ -7,6 +7,7 @@ use crate::observe::dotenv;
 use crate::observe::hook_script;
 use crate::observe::processes::{HookVariable, environ_names_hook};
 use crate::observe::root_globs::Expander;
+use crate::observe::runners;
 use crate::setup::env_file::EnvFile;
 use crate::setup::group::{self, Membership};
 use crate::setup::place;
@@ -24,6 +25,11 @@ use std::path::{Path, PathBuf};
 /// Globs that match nothing. The built-in ones name every customary place, so of those only all together count.
 pub(super) fn globs(input: &DoctorInput<'_>) -> Vec<Check> {
     let found = input.facts.runners.len();
+    let closed = input.facts.remarks.iter().find(|remark| remark.id == runners::ROOTS_CLOSED);
+    if let (0, Some(closed)) = (found, closed) {
+        let seen = format!("this user sees no runner: {}", closed.said);
+        return vec![Check::fail("runners", seen, closed.fix.clone())];
+    }
     if found == 0 {
         return vec![Check::fail(
             "runners",

@@ -58,6 +58,8 @@ pub struct HostStatus {
     pub rules: Vec<RuleStatus>,
     /// Whether those are the built-in globs, most of which match nothing on most hosts.
     pub roots_are_built_in: bool,
+    /// Whether directories that may hold runners are closed to this user.
+    pub are_roots_closed: bool,
 }
 
 /// A cache rule of the configuration.

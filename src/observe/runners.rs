@@ -44,6 +44,12 @@ pub struct Discovery {
     pub remarks: Vec<Remark>,
 }
 
+/// What a user who may not look into the runners' directories can do.
+pub const RUN_AS_ROOT: &str = "run as root to see the runners there";
+
+/// The remark about directories that only other users may search.
+pub const ROOTS_CLOSED: &str = "roots-closed";
+
 /// The maximum of unreadable directories that are named.
 const MAX_NAMED: usize = 3;
 
@@ -55,6 +61,9 @@ impl Discovery {
 
     /// One remark for all the directories that the globs could not search. A home that is closed to others is normal.
     fn remark_closed(&mut self, closed: &BTreeSet<PathBuf>) {
+        // What lies below a closed directory is closed with it.
+        let is_outermost = |place: &&PathBuf| !place.ancestors().skip(1).any(|above| closed.contains(above));
+        let closed: Vec<&PathBuf> = closed.iter().filter(is_outermost).collect();
         if closed.is_empty() {
             return;
         }
@@ -65,10 +74,10 @@ impl Discovery {
             others => format!(" and {others} more"),
         };
         self.remarks.push(Remark {
-            id: "roots-closed".into(),
+            id: ROOTS_CLOSED.into(),
             is_fault: false,
             said: format!("runners.roots: {}{others} cannot be read: Permission denied", named.join(", ")),
-            fix: "run as root to see the runners there".into(),
+            fix: RUN_AS_ROOT.into(),
         });
     }
 
@@ -83,10 +92,16 @@ impl Discovery {
         }
     }
 
-    /// Notes if the built-in globs match nothing. They name every usual place, so only all together count.
+    /// Notes if the built-in globs match nothing. They name every usual place, so only all together count, and only where this user could
+    /// have found something.
     pub fn note_empty_built_in_globs(&mut self) {
-        if self.runners.is_empty() {
-            self.note_empty_globs();
+        let is_closed = self.remarks.iter().any(|remark| remark.id == ROOTS_CLOSED);
+        if self.runners.is_empty() && !is_closed {
+            self.notes.push(
+                "runners.roots is not set and matches nothing with its default, the usual places (`disk-guard check-config` lists \
+                 them): no directory there holds `.runner`, `bin/Runner.Listener` or `_work`"
+                    .to_owned(),
+            );
         }
     }
 
@@ -417,5 +432,13 @@ mod tests {
         found.remark_closed(&(0..500).map(|home| PathBuf::from(format!("/home/{home}"))).collect());
         assert_eq!(found.remarks.len(), 1);
         assert!(found.remarks[0].said.contains("/home/0, /home/1, /home/10 and 497 more"), "{found:?}");
+
+        let mut found = Discovery { matches: vec![("/home/*/x".into(), 0)], ..Discovery::default() };
+        found.remark_closed(&["/home/a", "/home/a/x", "/home/a/y/z", "/home/ab"].map(PathBuf::from).into());
+        assert!(found.remarks[0].said.contains(": /home/a, /home/ab cannot be read"), "{found:?}");
+        found.note_empty_built_in_globs();
+        assert!(found.notes.is_empty(), "it is not known whether they match nothing: {found:?}");
+        found.note_empty_globs();
+        assert_eq!(found.notes.len(), 1);
     }
 }

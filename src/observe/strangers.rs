@@ -1,12 +1,17 @@
-//! Runners that `runners.roots` does not match but that exist: their processes run, or systemd has a unit for them. They are reported,
-//! with the glob that would add them. Nothing is decided by them, and nothing of theirs is touched.
+//! Runners that discovery does not list but that exist: their processes run, or systemd has a unit for them. Those that no entry of
+//! `runners.roots` matches are reported with the glob that would add them; those that an entry matches, with what hides them. Nothing
+//! is decided by them, and nothing of theirs is touched.
 
+use super::root_globs::is_allowed;
+use super::runners::RUN_AS_ROOT;
 use crate::actions_runner::unit;
-use crate::model::{HostFacts, Remark};
+use crate::model::{HostFacts, PathGlob, Remark};
 use crate::sys::dir::Dir;
+use crate::sys::reach;
 use glob::Pattern;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -20,10 +25,26 @@ const MAX_UNITS: usize = 1 << 14;
 /// The maximum of roots that are reported one by one; a host has dozens.
 const MAX_TOLD: usize = 64;
 
-/// One remark for each root that no glob matches.
-pub fn remarks(facts: &HostFacts) -> Vec<Remark> {
+/// The maximum of closed roots that are named in one remark.
+const MAX_NAMED: usize = 3;
+
+/// Why a root that exists, by a unit or a process, is not among the runners that were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// No glob matches it.
+    NotNamed,
+    /// A glob does, and this user cannot look into it.
+    Closed,
+    /// A glob does, and it was not taken for a runner.
+    NoRunner,
+}
+
+/// The roots that are not among the runners that were found: one remark for each that no glob matches, one for all that are closed.
+pub fn remarks(facts: &HostFacts, globs: &[PathGlob]) -> Vec<Remark> {
     let mut found: BTreeMap<PathBuf, String> = BTreeMap::new();
-    for (root, unit) in units(&UNITS.map(Path::new)) {
+    // The unit of a runner that was removed names a directory that is gone.
+    let is_gone = |root: &Path| reach::symlink_metadata(root).is_err_and(|e| e.kind() == ErrorKind::NotFound);
+    for (root, unit) in units(&UNITS.map(Path::new)).into_iter().filter(|(root, _)| !is_gone(root)) {
         found.insert(root, format!("the unit {unit}"));
     }
     for stranger in &facts.processes.strangers {
@@ -31,7 +52,17 @@ pub fn remarks(facts: &HostFacts) -> Vec<Remark> {
         found.insert(stranger.root.clone(), by);
     }
     let known = |root: &Path| facts.runners.iter().any(|runner| runner.runner.root == root);
-    found.retain(|root, _| !known(root) && !is_known_by_identity(root, facts));
+    found.retain(|root, _| !known(root));
+    let (mut closed, mut others) = (Vec::new(), Vec::new());
+    found.retain(|root, by| {
+        match missing(root, facts, globs) {
+            Some(Missing::NotNamed) => return true,
+            Some(Missing::Closed) => closed.push(root.clone()),
+            Some(Missing::NoRunner) => others.extend(no_runner(root, by, facts)),
+            None => {}
+        }
+        false
+    });
     let roots: Vec<&Path> = found.keys().map(PathBuf::as_path).collect();
     let told = found.iter().take(MAX_TOLD).map(|(root, by)| Remark {
         id: format!("not-named:{}", root.display()),
@@ -48,12 +79,43 @@ pub fn remarks(facts: &HostFacts) -> Vec<Remark> {
         said: format!("{} more runners are outside of runners.roots", more + 1),
         fix: "name their directories in runners.roots".into(),
     });
-    told.chain(more).collect()
+    closed_to_us(&closed).into_iter().chain(told).chain(more).chain(others).collect()
 }
 
-fn is_known_by_identity(root: &Path, facts: &HostFacts) -> bool {
-    let id = Dir::resolve(root).and_then(|(dir, _)| dir.status()).map(|status| status.id);
-    id.is_ok_and(|id| facts.runners.iter().any(|runner| runner.runner.root_id == id))
+/// `None` when it is known by its identity.
+fn missing(root: &Path, facts: &HostFacts, globs: &[PathGlob]) -> Option<Missing> {
+    let is_named = is_allowed(root, globs);
+    match Dir::resolve(root).and_then(|(dir, _)| dir.status()) {
+        Ok(status) if facts.runners.iter().any(|runner| runner.runner.root_id == status.id) => None,
+        Ok(_) | Err(_) if !is_named => Some(Missing::NotNamed),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Some(Missing::Closed),
+        Ok(_) | Err(_) => Some(Missing::NoRunner),
+    }
+}
+
+/// Nothing where discovery has a note about the place already.
+fn no_runner(root: &Path, by: &str, facts: &HostFacts) -> Option<Remark> {
+    let root = root.display().to_string();
+    (!facts.notes.iter().any(|note| note.contains(&root))).then(|| Remark {
+        id: format!("no-runner:{root}"),
+        is_fault: true,
+        said: format!("{by} names the runner in {root}, which holds no `.runner`, `bin/Runner.Listener` or `_work`: it is not guarded"),
+        fix: "configure the runner there, or remove the unit".into(),
+    })
+}
+
+fn closed_to_us(roots: &[PathBuf]) -> Option<Remark> {
+    let named: Vec<String> = roots.iter().take(MAX_NAMED).map(|root| root.display().to_string()).collect();
+    let more = match roots.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!roots.is_empty()).then(|| Remark {
+        id: "closed-roots".into(),
+        is_fault: true,
+        said: format!("this user cannot look into the runners in {}{more}", named.join(", ")),
+        fix: RUN_AS_ROOT.into(),
+    })
 }
 
 /// A glob that matches a runner's directory: with its neighbours, when several of them are in one directory of their own.
@@ -110,6 +172,32 @@ mod tests {
         }
         let found = units(&[temp.path(), Path::new("/no/such")]);
         assert_eq!(found, [("/opt/r 1".into(), "actions.runner.acme-app.ci-1.service".into())]);
+    }
+
+    #[test]
+    fn a_root_that_a_glob_matches_is_never_reported_as_not_named() {
+        let temp = tempfile::tempdir().unwrap();
+        let base = Dir::resolve(temp.path()).unwrap().1;
+        let named = base.join("actions-runner-1");
+        std::fs::create_dir(&named).unwrap();
+        let globs = [PathGlob::parse(base.join("actions-runner*").to_str().unwrap()).unwrap()];
+        let mut facts = HostFacts::quiet(std::time::SystemTime::UNIX_EPOCH, Vec::new());
+        assert_eq!(missing(&named, &facts, &globs), Some(Missing::NoRunner));
+        assert_eq!(missing(&base, &facts, &globs), Some(Missing::NotNamed), "the control");
+        let told = no_runner(&named, "the unit u", &facts).unwrap().as_note();
+        assert!(told.contains("holds no `.runner`") && !told.contains("not matched"), "{told}");
+        facts.notes.push(format!("{} is somebody else's", named.display()));
+        assert_eq!(no_runner(&named, "the unit u", &facts), None);
+    }
+
+    #[test]
+    fn closed_roots_are_one_remark_that_says_who_can_look() {
+        assert_eq!(closed_to_us(&[]), None);
+        let roots: Vec<PathBuf> = (1..=8).map(|n| format!("/home/ci/r-{n}").into()).collect();
+        assert_eq!(
+            closed_to_us(&roots).unwrap().as_note(),
+            "this user cannot look into the runners in /home/ci/r-1, /home/ci/r-2, /home/ci/r-3 and 5 more; run as root to see the runners there"
+        );
     }
 
     #[test]

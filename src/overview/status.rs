@@ -16,6 +16,7 @@ use crate::model::{
 use crate::observe::caches::open_work;
 use crate::observe::host_lock;
 use crate::observe::measure::{self, measure};
+use crate::observe::runners::ROOTS_CLOSED;
 use crate::observe::snapshot::Snapshot;
 use crate::policy::{liveness, pressure};
 use crate::reap::record as reap_record;
@@ -83,6 +84,7 @@ pub(crate) fn collect(snapshot: &Snapshot<'_>, holders: HolderSearch, stale: Sta
         notes,
         rules: rules(config),
         roots_are_built_in: config.runners.are_built_in,
+        are_roots_closed: snapshot.found.remarks.iter().any(|remark| remark.id == ROOTS_CLOSED),
         root_matches,
         holding: match holders {
             HolderSearch::Asked => held(snapshot, preview),
@@ -249,8 +251,10 @@ fn floors_out_of_reach(preview: &Preview, config: &Config) -> Vec<String> {
     let out = preview.facts.filesystems.iter().filter(|fs| pressure::floor_is_out_of_reach(&fs.usage, marks));
     out.map(|fs| {
         format!(
-            "pressure.min_free is more than {} can ever have free, and is not applied there",
-            fs.mount.display()
+            "pressure.min_free is {}, {} has {} in all: it is not applied there",
+            words::size(marks.min_free),
+            fs.mount.display(),
+            words::size(fs.usage.total_bytes)
         )
     })
     .filter(|_| marks.min_free > 0)

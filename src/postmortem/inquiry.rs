@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::ledger::answer;
 use crate::model::ledger::{Judged, Ledger};
 use crate::model::postmortem::Report;
-use crate::model::{HostFacts, Runner};
+use crate::model::{HostFacts, Remark, Runner};
 use crate::setup::units::{UnnamedError, named};
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
@@ -60,6 +60,10 @@ impl Question<'_> {
             cases: Vec::new(),
             notes: gone.into_iter().collect(),
         };
+        if runners.is_empty() {
+            report.notes.push("no runner was found: nothing was examined".to_owned());
+            report.notes.extend(host.remarks.iter().map(Remark::as_note));
+        }
         let mut examined = Vec::new();
         for index in wanted {
             let subjects = observer.subjects(index).unwrap_or_else(|error| {
@@ -198,7 +202,7 @@ mod tests {
         let later = ask(&config, Some("gone"), now() + Duration::from_secs(60)).unwrap();
         assert_eq!(later.cases, [], "it died before");
         let unknown = ask(&config, Some("nobody"), since).unwrap_err();
-        assert!(unknown.to_string().contains("there is no runner nobody"), "{unknown}");
+        assert!(unknown.to_string().contains("there is no runner `nobody`"), "{unknown}");
         assert_eq!(
             ask(&config, None, since).unwrap().cases.len(),
             1,

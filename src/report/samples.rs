@@ -191,6 +191,7 @@ pub(super) fn host() -> HostStatus {
         notes: vec!["runner-9 vanished while it was looked at".into()],
         rules: vec![],
         roots_are_built_in: false,
+        are_roots_closed: false,
         root_matches: vec![RootMatches { pattern: "/home/*/*runner*".into(), runners: 5 }],
     }
 }

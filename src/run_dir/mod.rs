@@ -20,6 +20,14 @@ use std::io::{self, Read as _};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+/// Who may use it: root makes it for itself and one group.
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => "; run as root, or as a member of the group disk-guard",
+        _ => "",
+    }
+}
+
 /// Why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RunDirError {
@@ -35,7 +43,7 @@ pub enum RunDirError {
         source: io::Error,
     },
     /// It is there and cannot be used.
-    #[error("the shared directory {path} cannot be used: {operation}: {source}")]
+    #[error("the shared directory {path} cannot be used: {operation}: {source}{}", advice(source))]
     Unusable {
         /// Where it is.
         path: String,
@@ -58,6 +66,11 @@ pub enum RunDirError {
 }
 
 impl RunDirError {
+    /// Whether it is closed to this user.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Unusable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     /// In a few words, for a list of what cannot be seen: that it is closed is normal for a user who is not in its group.
     pub fn in_brief(&self) -> String {
         match self {

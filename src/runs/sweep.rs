@@ -46,6 +46,12 @@ pub(crate) fn preview(host: &Host<'_>) -> RunReport {
 /// The run directory cannot be opened.
 pub(crate) fn run(host: &Host<'_>) -> Result<Swept, RunDirError> {
     let run = RunDir::open(&host.config.paths.run_dir)?;
+    // Of a user who may not take the lock no step succeeds: said once, and before anything is tried.
+    if let Err(error) = run.lock_file()
+        && error.is_denied()
+    {
+        return Err(error);
+    }
     let begun = Instant::now();
     let mut run_log = RunLog::new(host.config, host.proc, Scope::Sweep, None);
     run_log.begun();

@@ -26,6 +26,7 @@ mod kit_selftest;
 mod ledger;
 mod metrics;
 mod notify;
+mod ordinary_user;
 mod output;
 mod page;
 mod postmortem;
