@@ -256,7 +256,7 @@ impl Setup<'_> {
                         group_is_there = true;
                     }
                     let words = group::add_command(self.programs, &user);
-                    self.command(words, &format!("lets the runners of {user} use the lock and leave leases"));
+                    self.command(words, "lets this user's runners use the lock and leave leases");
                     joins.insert(owner);
                 }
             }

@@ -63,7 +63,7 @@ fn of(job: &JobForecast) -> String {
         Basis::History => "its earlier runs",
         Basis::Repository => "its repository on other runners",
         Basis::Host => "other jobs of this host",
-        Basis::Unknown => "nothing is known: forecast.unknown",
+        Basis::Unknown => "no earlier run is known: forecast.unknown, at most a quarter of the disk",
     };
     let claimed = job.claimed_bytes.map(|bytes| format!("; it claims {}", words::size(bytes)));
     format!(

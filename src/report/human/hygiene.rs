@@ -18,14 +18,22 @@ const MAX_NAME: usize = 24;
 pub fn audit(report: &AuditReport, now: SystemTime, screen: &Screen) -> String {
     let mut out = String::new();
     headline(report, screen, &mut out);
+    let is_shown = |area: &&AreaAudit| !area.findings.is_empty() || !area.notes.is_empty();
+    let mut was_long = true;
     for audit in &report.runners {
+        // Runners about which there is nothing more to say stand line by line.
+        let is_long = audit.areas.iter().any(|area| is_shown(&area)) || !audit.leftovers.is_empty();
+        if is_long || was_long {
+            out.push('\n');
+        }
+        was_long = is_long;
         let state = screen.paint(state_tone(audit.state), audit.state.as_str());
         let clean = audit
             .areas
             .iter()
             .filter(|area| is_repository(area) && area.verdict == AreaCondition::Clean)
             .count();
-        let _ = write!(out, "\n{}: {state}", escape::text(&audit.runner.name));
+        let _ = write!(out, "{}: {state}", escape::text(&audit.runner.name));
         match &audit.skipped {
             Some(why) => {
                 let _ = writeln!(out, "; {}", escape::text(why));
@@ -37,7 +45,7 @@ pub fn audit(report: &AuditReport, now: SystemTime, screen: &Screen) -> String {
         }
         let mut table = Table::new([("VERDICT", Align::Left), ("DIRECTORY", Align::Left)], "FINDINGS");
         let mut rows = 0;
-        for area in audit.areas.iter().filter(|area| !area.findings.is_empty() || !area.notes.is_empty()) {
+        for area in audit.areas.iter().filter(is_shown) {
             table.row(
                 [
                     Cell::new(tone(area.verdict), area.verdict.as_str()),
@@ -70,7 +78,14 @@ fn is_repository(area: &AreaAudit) -> bool {
 
 fn headline(report: &AuditReport, screen: &Screen, out: &mut String) {
     let verdict = screen.paint(tone(report.verdict), report.verdict.as_str());
+    let skipped = report.runners.iter().filter(|audit| audit.skipped.is_some()).count();
     let _ = match report.contaminated {
+        0 if report.runners.is_empty() => writeln!(out, "Nothing was examined: no runner was found."),
+        0 if skipped > 0 => writeln!(
+            out,
+            "{verdict}: no repository that could be examined is contaminated; {} not examined",
+            words::count(skipped, "runner")
+        ),
         0 => writeln!(out, "{verdict}: no repository is contaminated"),
         n => writeln!(out, "{verdict}: {} contaminated", words::count(n, "repository")),
     };
@@ -169,6 +184,9 @@ pub fn repair(report: &RepairReport, screen: &Screen) -> String {
     let mode = report.mode.as_str();
     let _ = match (report.dry_run, report.objections.is_empty()) {
         (true, _) => writeln!(out, "Dry run of {mode}, nothing was touched: {entries} of {place}{size}"),
+        (false, true) if report.done + report.undone == 0 => {
+            writeln!(out, "{mode}: there is nothing to repair in {place}")
+        }
         (false, true) => writeln!(out, "{mode}: {entries} of {place}{size} done, {} not", report.undone),
         (false, false) if report.done == 0 => writeln!(out, "{mode}: nothing was touched in {place}"),
         (false, false) => writeln!(out, "{mode}: stopped after {entries} of {place}"),
@@ -244,6 +262,29 @@ mod tests {
 
         note: git is in no directory of paths.programs: objects are not checked
         ");
+    }
+
+    #[test]
+    fn clean_runners_take_one_line_each_and_nothing_is_clean_that_was_not_examined() {
+        let mut report = samples::audit();
+        report.contaminated = 0;
+        report.verdict = AreaCondition::Clean;
+        report.notes.clear();
+        for audit in &mut report.runners {
+            audit.areas.retain(|area| area.findings.is_empty() && area.notes.is_empty());
+            audit.leftovers.clear();
+        }
+        insta::assert_snapshot!(audit(&report, samples::now(), &Screen::plain(80)), @r"
+        clean: no repository that could be examined is contaminated; 1 runner not examined
+
+        runner-1: idle, 0 clean
+        runner-2: busy; a job changed its tree during the examination: not examined
+        ");
+        report.runners.clear();
+        assert_eq!(
+            audit(&report, samples::now(), &Screen::plain(80)),
+            "Nothing was examined: no runner was found.\n"
+        );
     }
 
     #[test]

@@ -140,11 +140,11 @@ impl Screen {
 /// Names may be of any length; text below one is indented at most this far.
 pub(super) const MAX_INDENT: usize = 120;
 
-/// Breaks text at spaces into lines of at most `width` columns. A single longer word gets a line of its own, so that a path can be copied
-/// whole. There is at least one line.
+/// Breaks text at spaces into lines of at most `width` columns, and never between a number and its unit. A single longer word gets a
+/// line of its own, so that a path can be copied whole. There is at least one line.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    for word in text.split(' ') {
+    for word in pieces(text) {
         let line = lines.last_mut().expect("it is never empty");
         if !line.is_empty() && line.width() + 1 + word.width() > width {
             lines.push(word.to_owned());
@@ -156,6 +156,27 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The pieces between which a line may end.
+fn pieces(text: &str) -> Vec<&str> {
+    let mut found: Vec<&str> = Vec::new();
+    let mut begun = 0;
+    for (at, _) in text.match_indices(' ').chain([(text.len(), "")]) {
+        let rest = text.get(at + 1..).unwrap_or_default();
+        let next = rest.split(' ').next().unwrap_or_default();
+        let is_number = text[begun..at].ends_with(|last: char| last.is_ascii_digit());
+        if !(is_number && is_unit(next)) {
+            found.push(&text[begun..at]);
+            begun = at + 1;
+        }
+    }
+    found
+}
+
+fn is_unit(word: &str) -> bool {
+    let word = word.trim_end_matches([',', ';', ':', '.', ')']);
+    matches!(word, "%" | "B" | "KiB" | "MiB" | "GiB" | "TiB" | "PiB" | "s" | "min" | "h" | "d")
 }
 
 /// Escapes a name and shortens it to `width` columns by removing its middle: names of runners and paths differ at their end.
@@ -249,5 +270,12 @@ mod tests {
         assert_eq!(wrap("one two three", 8), ["one two", "three"]);
         assert_eq!(wrap("/a/very/long/path x", 5), ["/a/very/long/path", "x"]);
         assert_eq!(wrap("", 5), [""]);
+    }
+
+    #[test]
+    fn no_line_ends_between_a_number_and_its_unit() {
+        assert_eq!(wrap("it is 78 %, and 9 d old", 9), ["it is", "78 %, and", "9 d old"]);
+        assert_eq!(wrap("in 3 runners", 5), ["in 3", "runners"]);
+        assert_eq!(wrap("about 12 GiB (4 s)", 12), ["about 12 GiB", "(4 s)"]);
     }
 }

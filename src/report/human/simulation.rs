@@ -65,11 +65,11 @@ pub fn past(disks: &[PastDisk], jobs: &Builds, screen: &Screen) -> String {
         let replayed = &disk.replayed;
         let _ = writeln!(
             out,
-            "{}: {} -> {}, {} sweeps",
+            "{}: {} -> {}, {}",
             disk.mount,
             words::size(disk.was),
             words::size(disk.size),
-            replayed.points.len()
+            words::count(replayed.points.len(), "sweep")
         );
         let mut table =
             Table::new([("  TIME", Align::Left), ("WAS", Align::Left), ("WOULD HAVE BEEN", Align::Left)], "");
@@ -79,7 +79,7 @@ pub fn past(disks: &[PastDisk], jobs: &Builds, screen: &Screen) -> String {
             let tone = if point.would >= 100 { Tone::Bad } else { Tone::Plain };
             table.row(
                 [
-                    Cell::plain(format!("  {}", time.strftime("%d. %H:%M"))),
+                    Cell::plain(format!("  {}", time.strftime("%m-%d %H:%M"))),
                     Cell::plain(bar(point.was)),
                     Cell::new(tone, bar(point.would)),
                 ],
@@ -88,7 +88,7 @@ pub fn past(disks: &[PastDisk], jobs: &Builds, screen: &Screen) -> String {
         }
         table.render(screen, &mut out);
         let text = format!(
-            "sweeps freed {} and would have freed {}; {} of them found it critical and {} would have, {} of those full",
+            "sweeps freed {} and would have freed {}; {} of them found it at or above `critical`, {} would have, and {} of those full",
             words::size(replayed.freed),
             words::size(replayed.would_free),
             replayed.critical,
@@ -153,12 +153,12 @@ mod tests {
         let text = past(&[disk], &Builds { began: 9, cold: 1 }, &Screen::plain(80));
         insta::assert_snapshot!(text, @r#"
         /home: 100 GiB -> 70.0 GiB, 3 sweeps
-          TIME       WAS                          WOULD HAVE BEEN
-          04. 04:53  [##########..........]  50%  [##############......]  70%
-          04. 05:53  [############........]  60%  [################....]  84%
-          04. 06:53  [##############......]  71%  [####################] 100%
-          sweeps freed 1.00 GiB and would have freed 3.00 GiB; 0 of them found it
-          critical and 1 would have, 1 of those full
+          TIME         WAS                          WOULD HAVE BEEN
+          03-04 04:53  [##########..........]  50%  [##############......]  70%
+          03-04 05:53  [############........]  60%  [################....]  84%
+          03-04 06:53  [##############......]  71%  [####################] 100%
+          sweeps freed 1.00 GiB and would have freed 3.00 GiB; 0 of them found it at or
+          above `critical`, 1 would have, and 1 of those full
 
         9 jobs started in that time, 1 of them after a cache of their repository had
         been removed; scaled to the bytes that would have been removed, about 3

@@ -144,7 +144,7 @@ fn runners(host: &HostStatus, screen: &Screen, out: &mut String) {
 
 /// The meaning of the sign behind a runner's state.
 pub(super) const UNGUARDED: &str =
-    "its jobs do not run disk-guard's hook; until they do, its caches are left alone";
+    "its jobs do not run disk-guard's hook; until they do, its caches are left alone (see `doctor`)";
 
 /// The runners. An idle one takes one line at every width: there may be many of them, and the reason does not matter. So does one whose
 /// reason is the whole host's.
@@ -191,6 +191,10 @@ pub(super) fn table(host: &HostStatus, width: usize) -> Table {
 }
 
 fn no_runner(host: &HostStatus, screen: &Screen, out: &mut String) {
+    if host.are_roots_closed {
+        let text = "this user may not search everybody's directories: run as root";
+        return screen.paragraph(out, Tone::Warn, "No runner found: ", text);
+    }
     let globs: Vec<String> =
         host.root_matches.iter().map(|m| escape::text(&m.pattern).into_owned()).collect();
     let text = format!("searched {}; add their directories to `runners.roots`", globs.join(", "));
@@ -361,7 +365,7 @@ mod tests {
         /srv/ci  [#############################.]   98%   2.00 GiB   100 GiB    12%  critical
         /        [#######.......................]   26%   37.0 GiB  50.0 GiB      -  no runner
 
-        RUNNER                     STATE         CACHES  RECLAIMABLE  NEWEST
+        RUNNER                     STATE         CACHES  RECLAIMABLE  NEWEST  WHY
         runner-1                   busy        12.3 GiB            -   2 min
             job acme/app #1234567890 `build` since 14:02 UTC, 23 min (Worker pid 4711)
         runner-2                   drained     8.42 GiB     8.42 GiB     3 d  by hand
@@ -369,7 +373,7 @@ mod tests {
             process 991 of uid 1002 cannot be examined: its open files may lie here
         build-farm-...2-runner-04  idle        4.00 GiB            -   3 min  recent content
         日本\u{202e}語\n::error::  idle !      2.00 GiB            -  40 min  unguarded
-        ! its jobs do not run disk-guard's hook; until they do, its caches are left alone
+        ! its jobs do not run disk-guard's hook; until they do, its caches are left alone (see `doctor`)
 
         Reclaimable now  8.42 GiB in 1 runner
         Blocked          36.3 GiB: 18.0 GiB by runner-3 (unknown), 12.3 GiB by runner-1 (busy), 4.00 GiB by
@@ -398,7 +402,7 @@ mod tests {
         /srv/ci  [###########.]   98%   2.00 GiB   100 GiB    12%  critical
         /        [###.........]   26%   37.0 GiB  50.0 GiB      -  no runner
 
-        RUNNER                STATE         CACHES  RECLAIMABLE  NEWEST
+        RUNNER                STATE         CACHES  RECLAIMABLE  NEWEST  WHY
         runner-1              busy        12.3 GiB            -   2 min
             job acme/app #1234567890 `build` since 14:02 UTC, 23 min (Worker pid 4711)
         runner-2              drained     8.42 GiB     8.42 GiB     3 d  by hand
@@ -407,7 +411,7 @@ mod tests {
         build-fa...runner-04  idle        4.00 GiB            -   3 min  recent content
         日本\u{2...::error::  idle !      2.00 GiB            -  40 min  unguarded
         ! its jobs do not run disk-guard's hook; until they do, its caches are left
-          alone
+          alone (see `doctor`)
 
         Reclaimable now  8.42 GiB in 1 runner
         Blocked          36.3 GiB: 18.0 GiB by runner-3 (unknown), 12.3 GiB by runner-1
@@ -446,7 +450,7 @@ mod tests {
                                                                                         may lie here
         build-farm-frank...ack-12-runner-04  idle        4.00 GiB            -   3 min  newest content is 3 min old, the idle floor is 10 min
         日本\u{202e}語\n::error::            idle !      2.00 GiB            -  40 min  /home/ci/x/.env names no hook of ours
-        ! its jobs do not run disk-guard's hook; until they do, its caches are left alone
+        ! its jobs do not run disk-guard's hook; until they do, its caches are left alone (see `doctor`)
 
         Reclaimable now  8.42 GiB in 1 runner
         Blocked          36.3 GiB: 18.0 GiB by runner-3 (unknown), 12.3 GiB by runner-1 (busy), 4.00 GiB by build-farm-frankfurt-rack-12-runner-04
@@ -509,6 +513,20 @@ mod tests {
                          the largest /home/ci/\x1b[31mheap.bin: df counts them, du does
                          not
         ");
+    }
+
+    #[test]
+    fn a_user_who_may_not_search_is_told_so_and_spared_the_globs() {
+        let mut host = samples::host();
+        host.runners.clear();
+        host.root_matches = vec![RootMatches { pattern: "/opt/actions-runner*".into(), runners: 0 }];
+        assert!(status(&host, &Screen::plain(80)).contains("searched /opt/actions-runner*"), "the control");
+        host.are_roots_closed = true;
+        let text = status(&host, &Screen::plain(80));
+        assert!(
+            text.contains("No runner found: this user may not search") && !text.contains("/opt/"),
+            "{text}"
+        );
     }
 
     #[test]

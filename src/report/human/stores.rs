@@ -88,8 +88,8 @@ mod tests {
         Store            buildkit (20.0 GiB): its disk lacks space: 4.00 GiB of it;
                                               freed 4.00 GiB in 12 s
         Store            ccache (20.0 GiB): it is larger than `max_size`: 2.00 GiB of
-                                            it; its tool reports success, and freed 1
-                                            MiB in 12 s
+                                            it; its tool reports success, and freed
+                                            1 MiB in 12 s
         Store            nix (20.0 GiB): its disk lacks space: 2.00 GiB of it; FAILED:
                                          `nix` failed\x1b[m
         Store            docker-images (20.0 GiB): its disk lacks space: 9.00 GiB of it;
@@ -111,8 +111,8 @@ mod tests {
                                               4.00 GiB of it
         Store            ccache (20.0 GiB): would be collected, it is larger than
                                             `max_size`: 2.00 GiB of it
-        Store            nix (20.0 GiB): would be collected, its disk lacks space: 2.00
-                                         GiB of it
+        Store            nix (20.0 GiB): would be collected, its disk lacks space:
+                                         2.00 GiB of it
         Store            docker-images (20.0 GiB): would be collected, its disk lacks
                                                    space: 9.00 GiB of it
         Store            go (20.0 GiB): would be collected, its disk lacks space:
@@ -135,8 +135,8 @@ mod tests {
         Store            buildkit: 16.0 GiB; collected 10 min ago, freed 4.00 GiB
         Store            ccache: 20.0 GiB; collected 10 min ago, freed 1 MiB
         Store            nix: 20.0 GiB; failed 10 min ago; `nix` failed\x1b[m
-        Store            docker-images: 19.0 GiB; interrupted 10 min ago, freed 1.00
-                                        GiB; a job has begun: its lease is there
+        Store            docker-images: 19.0 GiB; interrupted 10 min ago, freed
+                                        1.00 GiB; a job has begun: its lease is there
         Store            go: 20.0 GiB; deferred 10 min ago
         Store            pnpm: 20.0 GiB; kept 10 min ago; a build may be running:
                                runner-1 is busy

@@ -50,6 +50,16 @@ enum Text {
     OneOf(Vec<String>),
 }
 
+impl Text {
+    /// The text of a short row that fits into so many columns.
+    fn in_short(&self, room: usize) -> Option<&str> {
+        match self {
+            Self::Whole(_) => None,
+            Self::OneOf(texts) => texts.iter().map(String::as_str).find(|text| text.width() <= room),
+        }
+    }
+}
+
 /// A line of a table: its pieces, each in its tone.
 pub(super) type TableLine = Vec<(Tone, String)>;
 
@@ -95,15 +105,17 @@ impl Table {
         let beside = room >= MIN_TEXT;
         let cells: Vec<Cell> = self.header.iter().map(|name| Cell::new(Tone::Heading, *name)).collect();
         let mut header = self.line(&widths, &cells[..widths.len()]);
-        if beside {
-            append(&mut header, Tone::Heading, self.header[widths.len()]);
+        let name = self.header[widths.len()];
+        let is_beside = |(_, text): &(Vec<Cell>, Text)| text.in_short(room).is_some();
+        if beside || (name.width() <= room && self.rows.iter().any(is_beside)) {
+            append(&mut header, Tone::Heading, name);
         }
         let rows = self.rows.iter().map(|(cells, text)| {
             let mut line = self.line(&widths, cells);
             let text = match text {
                 Text::Whole(text) => text,
-                Text::OneOf(texts) => {
-                    if let Some(text) = texts.iter().find(|text| text.width() <= room) {
+                Text::OneOf(_) => {
+                    if let Some(text) = text.in_short(room) {
                         append(&mut line, Tone::Plain, text);
                     }
                     return vec![line];

@@ -214,7 +214,7 @@ mod tests {
         /srv/ci  [###########.]   98%   2.00 GiB   100 GiB    12%  critical
         /        [###.........]   26%   37.0 GiB  50.0 GiB      -  no runner
 
-        RUNNER                STATE         CACHES  RECLAIMABLE  NEWEST
+        RUNNER                STATE         CACHES  RECLAIMABLE  NEWEST  WHY
         runner-1              busy        12.3 GiB            -   2 min
             job acme/app #1234567890 `build` since 14:02 UTC, 23 min (Worker pid 4711)
         runner-2              drained     8.42 GiB     8.42 GiB     3 d  by hand
