@@ -387,7 +387,7 @@ mod tests {
         let error = scene.with(&[], |service| service.drain("r1").unwrap_err());
         assert!(error.to_string().contains("does not work in this root"), "{error}");
         let error = scene.with(&[], |service| service.drain("r2").unwrap_err());
-        assert_eq!(error.to_string(), "there is no runner r2; known are: r1");
+        assert_eq!(error.to_string(), "there is no runner `r2`; known are: r1");
         assert!(scene.told().is_empty() && !scene.is_marked());
     }
 }

@@ -198,7 +198,8 @@ fn group(group: &RunnerGroup) -> Vec<Limit> {
             ratio: 1.0,
             level: Level::High,
             said: format!(
-                "{kills} processes of {} were killed for memory since its unit started (exit code 137, without a message of their own)",
+                "killed for memory since its unit started: {} of {} (exit code 137, without a message of its own)",
+                if kills == 1 { "a process".to_owned() } else { format!("{kills} processes") },
                 group.runner
             ),
             advice: "disk-guard postmortem shows which; raise MemoryMax= or build with fewer jobs",

@@ -151,7 +151,7 @@ pub enum Command {
     },
 
     /// Compare ways of making room, on simulated hosts: how many of 1,000 jobs would have died because the disk was full. Or replay
-    /// back this host's own past, with another configuration or disk
+    /// this host's own past, with another configuration or disk
     ///
     /// Examples:
     ///   disk-guard simulate web                           four ways of making room on one simulated host

@@ -33,8 +33,11 @@ pub(super) fn chosen<'a, R>(
         chosen.iter().find(|wanted| !rules.iter().any(|rule| name(rule) == wanted.as_str()))
     {
         let known: Vec<&str> = rules.iter().map(&name).collect();
-        let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
-        complain(&format_args!("there is no [[{table}]] named {stranger}; the configured ones are: {known}"));
+        let known = match &known[..] {
+            [] => "none is configured: see disk-guard.toml(5)".to_owned(),
+            known => format!("the configured ones are: {}", known.join(", ")),
+        };
+        complain(&format_args!("there is no [[{table}]] named `{stranger}`; {known}"));
         return Err(Exit::Usage);
     }
     Ok(rules

@@ -4,10 +4,10 @@ use super::{Context, Format, complain, now, present, show, trim};
 use crate::ledger::answer::{self, WhyAnswer, owners, read};
 use crate::ledger::when;
 use crate::model::TargetView;
-use crate::model::ledger::Window;
+use crate::model::ledger::{Presence, Why, Window};
 use crate::policy::ledger as policy;
 use crate::report::exit::Exit;
-use crate::report::{human, json};
+use crate::report::{escape, human, json};
 use crate::text::words;
 use std::fmt::Display;
 use std::path::Path;
@@ -28,6 +28,13 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, format: F
             || human::why_environment(&answer, now, &context.screen),
         ),
         Ok(WhyAnswer::Path(answer)) => {
+            if format == Format::Text && is_unknown_name(path, &answer) {
+                let name = escape::path(path);
+                show(
+                    &context.screen,
+                    &format!("`{name}` is no runner's name and no environment's: it is taken as a path.\n\n"),
+                );
+            }
             present(
                 &context.screen,
                 format,
@@ -41,6 +48,15 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, format: F
         Err(error) => return usage(&format_args!("{} is not a path: {error}", path.display())),
     }
     Exit::Done
+}
+
+/// Whether what was asked about is a single word that names nothing.
+fn is_unknown_name(asked: &Path, answer: &Why) -> bool {
+    let is_word = asked.components().count() == 1 && !asked.has_root();
+    is_word
+        && answer.path.file_name() == asked.file_name()
+        && answer.runner.is_none()
+        && answer.present != Presence::Present
 }
 
 /// How much of a cargo target no build has used; nothing of what is no target or cannot be read.

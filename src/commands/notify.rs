@@ -10,6 +10,7 @@ use crate::report::human::Screen;
 use crate::report::{escape, json};
 use crate::runs::notify::{Due, send};
 use crate::sys::process::Proc;
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 /// Looks for incidents and sends those that are due.
@@ -17,6 +18,8 @@ pub(super) fn run(context: &Context, execution: Execution, format: Format) -> Ex
     if context.config.notify.command.is_empty() && execution == Execution::Apply {
         if format == Format::Json {
             print(&json::message(&host_name(), now(), &[], json::Layout::Pretty));
+        } else if std::io::stdout().is_terminal() {
+            print("nothing is notified: `command` of [notify] is not set; see disk-guard.toml(5)\n");
         }
         return Exit::Done;
     }

@@ -43,6 +43,10 @@ pub(super) struct HistoryOptions<'a> {
 
 /// Plays this host's past again.
 pub(super) fn history(context: &Context, options: &HistoryOptions<'_>, shape: AnswerForm<'_>) -> Exit {
+    if let Some(Size(0)) = options.size {
+        complain(&"--size: found 0 B, expected the size of a disk, such as 300GiB");
+        return Exit::Usage;
+    }
     let other = match options.against.map(|path| Config::load(path, Named::ByHand)).transpose() {
         Ok(other) => other,
         Err(error) => {

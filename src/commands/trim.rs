@@ -20,7 +20,10 @@ pub(super) fn run(context: &Context, path: &Path, free: Option<Size>, format: Fo
     let offer = match read(context, path) {
         Ok(offer) => offer,
         Err(problem) => {
-            complain(&format_args!("{}: {problem}", escape::path(path)));
+            complain(&format_args!(
+                "{} is not examined as a cargo target directory: {problem}",
+                escape::path(path)
+            ));
             return Exit::Error;
         }
     };

@@ -160,7 +160,7 @@ pub struct Paths {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file is there (or was named) and cannot be read.
-    #[error("cannot read the configuration {path}: {source}")]
+    #[error("cannot read the configuration {path}: {source}{}", advice(source))]
     Read {
         /// Which file.
         path: String,
@@ -185,6 +185,24 @@ pub enum ConfigError {
         /// The users who can write it.
         why: String,
     },
+}
+
+/// The parser's message, without the library's names for kinds of values.
+fn in_plain_words(message: &str) -> String {
+    let words = [
+        ("expected a sequence", "expected a list in brackets"),
+        ("expected a boolean", "expected true or false"),
+    ];
+    words.iter().fold(message.trim_end().to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
+}
+
+/// What to do about a configuration that cannot be read.
+fn advice(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::NotFound => "; check the path",
+        std::io::ErrorKind::PermissionDenied => "; run as root, or make it readable",
+        _ => "",
+    }
 }
 
 /// Whether the file was named on the command line, and so must exist.
@@ -249,7 +267,7 @@ impl Config {
     /// [`InvalidConfig`].
     pub fn parse(text: &str) -> Result<Self, InvalidConfig> {
         let raw: raw::File =
-            toml::from_str(text).map_err(|error| InvalidConfig(error.to_string().trim_end().to_owned()))?;
+            toml::from_str(text).map_err(|error| InvalidConfig(in_plain_words(&error.to_string())))?;
         validate(raw, text)
     }
 
@@ -573,14 +591,14 @@ mod tests {
             ("[[cache]]\n[[cache]]\n", vec!["line 2", "twice"]),
             ("[[cache]]\nname = \"runner-logs\"", vec!["line 1", "runner-logs", "[retention]"]),
             ("[retention]\nlogs = \"soon\"", vec!["line 2", "`soon`"]),
-            ("[dedupe]\nenabled = \"yes\"", vec!["line 2", "enabled", "yes", "boolean"]),
+            ("[dedupe]\nenabled = \"yes\"", vec!["line 2", "enabled", "yes", "true or false"]),
             ("[dedupe]\nmax_bytes = \"0\"", vec!["line 2", "dedupe.max_bytes", "above 0", "enabled = false"]),
             ("[dedupe]\nmax_bytes = \"all\"", vec!["line 2", "max_bytes", "`all`", "15GiB"]),
             ("[dedupe]\nmax_bytes = -1", vec!["line 2", "max_bytes", "`-1`", "15GiB"]),
             ("[dedupe]\ntime_limit = \"0\"", vec!["line 2", "dedupe.time_limit", "above 0"]),
             ("[dedupe]\ntime_limit = \"soon\"", vec!["line 2", "time_limit", "`soon`", "10min"]),
             ("[dedupe]\nmax_files = 1", vec!["line 2", "max_files", "max_bytes", "time_limit"]),
-            ("[forecast]\nenabled = 1", vec!["line 2", "enabled", "boolean"]),
+            ("[forecast]\nenabled = 1", vec!["line 2", "enabled", "true or false"]),
             ("[forecast]\nunknown = \"much\"", vec!["line 2", "unknown", "`much`", "15GiB"]),
             ("[forecast]\nunknown = 2.5", vec!["line 2", "unknown", "`2.5`", "15GiB"]),
             ("[forecast]\non_short = \"fail\"", vec!["line 2", "on_short", "fail", "warn", "wait", "refuse"]),

@@ -8,6 +8,7 @@ use crate::observe::caches::open_work;
 use crate::observe::space::SpaceScan;
 use crate::policy::pressure;
 use crate::reclaim::trash::Trash;
+use crate::text::words;
 use rustix::fs::{AtFlags, Mode, RenameFlags, StatVfsMountFlags, mkdirat, renameat_with, statvfs, unlinkat};
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
@@ -123,8 +124,12 @@ fn floor(input: &DoctorInput<'_>, filesystem: &Filesystem) -> Check {
     if marks.min_free > 0 && pressure::floor_is_out_of_reach(&filesystem.usage, marks) {
         return Check::warn(
             id,
-            "pressure.min_free exceeds what this disk can ever have free, and is not applied to it",
-            "lower pressure.min_free",
+            format!(
+                "pressure.min_free is {}, this disk has {} in all: it is not applied to it",
+                words::size(marks.min_free),
+                words::size(filesystem.usage.total_bytes)
+            ),
+            "set pressure.min_free to less than the smallest disk has, or to \"0\"",
         );
     }
     let need = pressure::need(&filesystem.usage, marks);

@@ -199,8 +199,12 @@ impl<'a> Started<'a> {
 
     /// The hook has no means left: request a privileged sweep, wait for it while that is useful, and let the job run or refuse it.
     fn conclude(&self, run: &RunDir, report: &RunReport, log: &mut JobLog<Stdout>) -> Exit {
-        if report.goal_met || self.level() == Ok(Level::Ok) {
+        if report.goal_met {
             let _ = log.line("goal reached");
+            return Exit::Done;
+        }
+        if self.level() == Ok(Level::Ok) {
+            let _ = log.line("the disk is no longer under pressure");
             return Exit::Done;
         }
         let asked = self.request_sweep(run, log);

@@ -16,13 +16,21 @@ pub enum TimeError {
     #[error("`{0}` is not a time; expected {FORMS}")]
     Point(String),
     /// No length of time.
-    #[error("`{text}` is not a duration ({source}); expected one like `10min` or `2h`")]
+    #[error("`{text}` is not a duration{}; expected one like `10min` or `2h`", why(source))]
     Length {
         /// What was written.
         text: String,
         /// Why.
         source: LengthError,
     },
+}
+
+/// The library's own words describe its grammar, not the mistake.
+fn why(source: &LengthError) -> &'static str {
+    match source {
+        LengthError::Unreadable(_) => "",
+        LengthError::Negative => ": it is negative",
+    }
 }
 
 /// The point in time that `text` names, relative to `now`. A time of the day is the most recent one in the past.

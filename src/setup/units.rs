@@ -42,7 +42,7 @@ impl From<ProgramError> for SystemdError {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnnamedError {
     /// No runner has it.
-    #[error("there is no runner {name}; known are: {}", known.join(", "))]
+    #[error("there is no runner `{name}`; {}", known_runners(known))]
     Nobody {
         /// The name.
         name: String,
@@ -57,6 +57,14 @@ pub enum UnnamedError {
         /// Of how many.
         count: usize,
     },
+}
+
+fn known_runners(known: &[String]) -> String {
+    match known {
+        [] => "no runner is found at all: `disk-guard status`, run as root, lists where they are searched"
+            .to_owned(),
+        known => format!("known are: {}", known.join(", ")),
+    }
 }
 
 /// The one runner of this name, with this root, or of this unit.

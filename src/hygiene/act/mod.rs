@@ -69,7 +69,7 @@ pub enum RepairError {
     #[error("the runner vanished, or its work directory cannot be opened: {0}")]
     Gone(String),
     /// There is no such repository.
-    #[error("there is no directory {name} in {work}; there are: {known}")]
+    #[error("there is no repository `{name}` in {work}; there are: {known}")]
     NoSuchArea {
         /// The requested name.
         name: String,

@@ -48,7 +48,7 @@ pub enum TargetError {
     #[error("it is not laid out as cargo is known to do: {0}")]
     UnknownLayout(String),
     /// The directory cannot be opened.
-    #[error(transparent)]
+    #[error("it cannot be opened: {0}")]
     Unopened(io::Error),
     /// It could not be read.
     #[error("{} cannot be read: {source}", below.display())]
