@@ -3,26 +3,32 @@
 
 use crate::kit::Host;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A program that finds `disk-guard` of this host, and the shipped completions by `$COMPLETIONS`; its home is the first of these.
+fn command(host: &Host, program: &str) -> (PathBuf, Command) {
+    let bin = host.base.join("completions");
+    std::fs::create_dir_all(&bin).expect("a directory");
+    let ours = bin.join("disk-guard");
+    let text =
+        format!("#!/bin/sh\nexec {} --config {} \"$@\"\n", host.program().display(), host.config().display());
+    // Once: a shell may be reading it.
+    if !ours.exists() {
+        std::fs::write(&ours, text).expect("a script");
+        std::fs::set_permissions(&ours, PermissionsExt::from_mode(0o755)).expect("it is ours");
+    }
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/completions");
+    let mut command = Command::new(program);
+    command.env("PATH", path).env("COMPLETIONS", shipped).env("HOME", &bin);
+    (bin, command)
+}
 
 /// What a shell offers for each of these lines; nothing where there is no such shell.
 fn offered(host: &Host, shell: &str, script: &str) -> Option<String> {
-    let bin = host.base.join("completions");
-    std::fs::create_dir_all(&bin).expect("a directory");
-    let program = bin.join("disk-guard");
-    let text =
-        format!("#!/bin/sh\nexec {} --config {} \"$@\"\n", host.program().display(), host.config().display());
-    std::fs::write(&program, text).expect("a script");
-    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("it is ours");
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/completions");
-    let said = Command::new(shell)
-        .args(["-c", script])
-        .env("PATH", path)
-        .env("COMPLETIONS", file)
-        .env("HOME", &bin)
-        .output();
+    let said = command(host, shell).1.args(["-c", script]).output();
     match said {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             eprintln!("skipped, {shell} is not installed");
@@ -109,4 +115,79 @@ _disk-guard_runners"#;
         5,
         "drain, resume, remediate, check, postmortem"
     );
+}
+
+/// A shell at a terminal of tmux's.
+struct Terminal<'h> {
+    host: &'h Host,
+    socket: PathBuf,
+}
+
+impl Terminal<'_> {
+    fn tmux(&self, arguments: &[&str]) -> String {
+        let (_, mut tmux) = command(self.host, "tmux");
+        tmux.env_remove("TMUX").args(["-f", "/dev/null", "-S"]).arg(&self.socket).args(arguments);
+        String::from_utf8_lossy(&tmux.output().expect("tmux runs").stdout).into_owned()
+    }
+
+    /// Sends keys until the screen shows all of these.
+    fn press_until(&self, key: &str, wanted: &[&str]) {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            self.tmux(&["send-keys", key]);
+            std::thread::sleep(Duration::from_millis(500));
+            let screen = self.tmux(&["capture-pane", "-p"]);
+            if wanted.iter().all(|text| screen.contains(text)) {
+                return;
+            }
+            assert!(Instant::now() < until, "{wanted:?} should be on the screen after {key}:\n{screen}");
+        }
+    }
+}
+
+impl Drop for Terminal<'_> {
+    fn drop(&mut self) {
+        self.tmux(&["kill-server"]);
+    }
+}
+
+/// As a person does it: the shell's own start files load what is shipped, and TAB lists the runners.
+fn tab_lists_the_runners(shell: &str, line: &str, file: &str, text: &str) {
+    let is_there = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    if !is_there(shell) || Command::new("tmux").arg("-V").output().is_err() {
+        eprintln!("skipped, {shell} or tmux is not installed");
+        return;
+    }
+    let host = host();
+    let (home, _) = command(&host, shell);
+    std::fs::create_dir_all(home.join(file).parent().expect("a directory")).expect("a directory");
+    std::fs::write(home.join(file), text).expect("a start file");
+    let terminal = Terminal { host: &host, socket: home.join("tmux") };
+    terminal.tmux(&["new-session", "-d", "-x", "100", "-y", "20", line]);
+    // Empty lines, until the shell answers with its prompt.
+    terminal.press_until("Enter", &["ready>"]);
+    terminal.tmux(&["send-keys", "-l", "disk-guard drain actions-runner-"]);
+    terminal.press_until("Tab", &["actions-runner-1", "actions-runner-2"]);
+}
+
+#[test]
+fn tab_lists_the_runners_in_bash() {
+    tab_lists_the_runners(
+        "bash",
+        "bash -i",
+        ".bashrc",
+        "PS1='ready> '\nsource $COMPLETIONS/disk-guard.bash\n",
+    );
+}
+
+#[test]
+fn tab_lists_the_runners_in_zsh() {
+    let text = "PS1='ready> '\nfpath=($COMPLETIONS $fpath)\nautoload -Uz compinit\ncompinit -u -D\n";
+    tab_lists_the_runners("zsh", "zsh -i", ".zshrc", text);
+}
+
+#[test]
+fn tab_lists_the_runners_in_fish() {
+    let text = "function fish_prompt; echo -n 'ready> '; end\nsource $COMPLETIONS/disk-guard.fish\n";
+    tab_lists_the_runners("fish", "fish -i", ".config/fish/config.fish", text);
 }

@@ -419,7 +419,7 @@ fn only_the_named_entries_run_and_a_stranger_is_a_usage_error() {
     assert_eq!((outcomes(&run).len(), tart.calls().len(), own.calls().len()), (0, 0, 1));
     let run = host.guard(&["reap", "--source", "theirs"]).expect_code(&[2]);
     assert!(
-        run.stderr().contains("there is no [[reap]] named theirs; the configured ones are: clones, mine"),
+        run.stderr().contains("there is no [[reap]] named `theirs`; the configured ones are: clones, mine"),
         "{}",
         run.stderr()
     );
