@@ -167,7 +167,8 @@ fn tab_lists_the_runners(shell: &str, line: &str, file: &str, text: &str) {
     // Empty lines, until the shell answers with its prompt.
     terminal.press_until("Enter", &["ready>"]);
     terminal.tmux(&["send-keys", "-l", "disk-guard drain actions-runner-"]);
-    terminal.press_until("Tab", &["actions-runner-1", "actions-runner-2"]);
+    // fish shortens names in its list at their beginning.
+    terminal.press_until("Tab", &["runner-1", "runner-2"]);
 }
 
 #[test]

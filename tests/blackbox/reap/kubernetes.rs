@@ -296,7 +296,7 @@ fn ended_pods_and_runners_are_deleted_and_those_that_may_work_are_kept() {
             "vm-failed-job claimed kept",
             "vm-failed-wanted claimed kept",
             "vm-live running kept",
-            "vm-lost running kept",
+            "vm-lost unknown kept",
             "vm-stuck unknown kept",
         ]
     );
