@@ -14,6 +14,9 @@ const MANUAL: &str = "General Commands Manual";
 /// The day on which the command line last changed visibly; every page has to have a date.
 const DATE: &str = "2026-11-27";
 
+/// How an apostrophe is defined for every formatter.
+const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
+
 /// Examples that no help text has: a verb, a command line and what it is for.
 const EXAMPLES: [(&str, &str, &str); 18] = [
     ("audit", "disk-guard audit --json", "the same findings as one JSON document"),
@@ -75,7 +78,10 @@ pub(crate) fn page(command: &Command) -> io::Result<String> {
     text.extend(section("FILES", &files()).bytes());
     text.extend(section("EXAMPLES", &shown(verb, examples)).bytes());
     text.extend(section("SEE ALSO", &see_also(name)).bytes());
-    Ok(without_idle_breaks(&String::from_utf8_lossy(&text)))
+    let text = without_idle_breaks(&String::from_utf8_lossy(&text));
+    // Each part begins with this preamble; a page needs it once.
+    let (head, rest) = text.split_at(text.find(PREAMBLE).map_or(0, |at| at + PREAMBLE.len()));
+    Ok(head.to_owned() + &rest.replace(PREAMBLE, ""))
 }
 
 fn section(title: &str, body: &str) -> String {
