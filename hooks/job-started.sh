@@ -12,7 +12,7 @@ trap : HUP INT TERM
 # Another guard may have looked at this runner while it was idle, and be about to take a cache of it. What it would move that to
 # goes, so that it fails; and what it has moved already gets a name from which it cannot be put back under the running job.
 fence() {
-  local place trash slot tree into whose below name number=0
+  local place trash slot tree into whose below name number=0 failed=0
   # Whoever started the Listener may have set how its shells read names (SHELLOPTS, BASHOPTS, GLOBIGNORE), and exported functions.
   set +efu
   shopt -u failglob
@@ -48,32 +48,41 @@ fence() {
         done
         # A claim of several entries would go on filling it.
         command -p rmdir -- "$slot"
+        [ ! -d "$slot" ] || failed=1
       done
       place=${place%/*}
     done
   done
+  return "$failed"
 }
 # A filesystem may not answer: the job waits for that a few seconds at most, and what waits for it holds nothing of the job's.
 fence_in_time() {
-  fence </dev/null >/dev/null 2>&1 &
+  # Closed, not led elsewhere: there may be no descriptor left for that.
+  (exec <&- >&- 2>&- && fence) &
   local fence=$! tick=0
   unset -f command kill
   # Where there is no bash the runner takes sh.
   while [ "$tick" -lt 100 ]; do
     tick=$((tick + 1))
-    kill -0 "$fence" 2>/dev/null || return 0
-    command -p sleep 0.05
+    if ! kill -0 "$fence" 2>&-; then
+      wait "$fence" || echo "disk-guard: claims on this runner could not be fenced off: see what holds .disk-guard/trash in its work directory"
+      return 0
+    fi
+    command -p sleep 0.05 <&-
   done
   echo "disk-guard: the runner's trash does not answer after $tick looks; claims on it are not fenced off"
 }
 # --- end of fence
 
 code=127
+# A shell that can start no process ends there, and the job with it: then the guard takes its place.
+trap '[ -s /usr/bin/disk-guard ] && exec /usr/bin/disk-guard hook started' EXIT
 # A shell runs an empty file, as a full disk leaves it, with success.
 [ -x /usr/bin/disk-guard ] && [ -s /usr/bin/disk-guard ] && { /usr/bin/disk-guard hook started; code=$?; }
 if [ "$code" = 126 ] || [ "$code" = 127 ]; then
   command -v disk-guard >/dev/null && { disk-guard hook started; code=$?; }
 fi
+trap - EXIT
 case $code in 0 | 1) exit "$code" ;; esac
 fence_in_time
 case $code in

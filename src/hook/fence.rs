@@ -3,12 +3,16 @@
 
 use crate::actions_runner::environment;
 use crate::model::{Uid, Usage, WorkDir};
+use crate::observe::hook_script;
 use crate::reclaim::in_place_claim;
 use crate::reclaim::trash::{HOME, Trash};
 use crate::run_dir::RunDir;
 use crate::sys::dir::Dir;
+use nix::errno::Errno;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// A work directory that is held open.
 pub(super) struct Ground {
@@ -82,18 +86,62 @@ pub(super) fn around_own(root: &Path) -> io::Result<()> {
 
 /// A hook without its ancestry, for example one that was put into the background, cannot tell which runner it works for. Its working
 /// directory and its environment may be forged; they lead to nothing but a fence around directories of its own user.
-pub(super) fn by_place() {
+///
+/// # Errors
+/// Why this process can fence nowhere, such as a filter that refuses a system call. That one place cannot be fenced is none.
+pub(super) fn by_place() -> io::Result<()> {
     let variables = environment::PLACES;
     let named = variables.iter().filter_map(std::env::var_os).map(PathBuf::from);
     let places: Vec<PathBuf> = std::env::current_dir().into_iter().chain(named).collect();
     let is_absolute = |place: &&PathBuf| place.is_absolute();
-    places.iter().filter(is_absolute).flat_map(|place| place.ancestors()).for_each(fence_at);
+    let around = places.iter().filter(is_absolute).flat_map(|place| place.ancestors());
+    around.map(fence_at).fold(Ok(()), |all, one| all.and(one.or_else(of_the_place)))
 }
 
-fn fence_at(place: &Path) {
+fn fence_at(place: &Path) -> io::Result<()> {
     let own = Uid(nix::unistd::geteuid().as_raw());
-    let trash = Dir::follow(place).and_then(|dir| Trash::open(&dir, own));
-    if let Ok(Some(trash)) = trash {
-        let _ = trash.fence();
+    let dir = Dir::follow(place)?;
+    Trash::open(&dir, own)?.map_or(Ok(()), |trash| trash.fence())
+}
+
+/// An error that only this place has: it does not exist, belongs to another user, or lies behind a link or a mount.
+fn of_the_place(error: io::Error) -> io::Result<()> {
+    match error.raw_os_error().map(Errno::from_raw) {
+        None | Some(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP | Errno::EXDEV) => Ok(()),
+        Some(_) => Err(error),
+    }
+}
+
+/// The first that can be started is used.
+const SHELLS: [&str; 3] = ["/bin/bash", "/usr/bin/bash", "/bin/sh"];
+
+/// The functions of the shipped script, and what is done with them.
+fn in_shell(shell: &str, action: &str) -> Command {
+    let mut command = Command::new(shell);
+    command.args(["-c", &format!("set +e\n{}\n{action}\n", hook_script::fence())]);
+    command
+}
+
+/// The same in plain shell, by the commands of the shipped script: where a filter or a limit refuses this program the calls that it needs,
+/// those of coreutils may be allowed.
+///
+/// # Errors
+/// Why claims may go on.
+pub(super) fn by_shell() -> io::Result<()> {
+    let run = |shell: &&str| {
+        let mut command = in_shell(shell, "fence");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().ok()
+    };
+    match SHELLS.iter().find_map(run) {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(io::Error::other(status.to_string())),
+        None => Err(io::Error::other("no shell can be started")),
+    }
+}
+
+/// The same in the place of this process, which can start no other. Returns only when there is no shell.
+pub(super) fn become_shell() {
+    for shell in SHELLS {
+        let _ = in_shell(shell, "fence_in_time\nexit 0").exec();
     }
 }

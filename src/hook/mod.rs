@@ -42,6 +42,7 @@ use identify::Own;
 use protect::{PROC, fence_declared, fence_first, protect};
 use started::Started;
 use std::cell::RefCell;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -190,7 +191,11 @@ fn way_out(cli: &Cli, hook: &HookCommand, supervisor: &mut Supervisor, end: Work
         }
         last_steps(cli, hook, link.has(FENCED))
     });
-    let is_fenced = matches!(last, Ok(WorkerEnd::Proper(0))) || supervisor.link().has(FENCED);
+    let mut is_fenced = matches!(last, Ok(WorkerEnd::Proper(0))) || supervisor.link().has(FENCED);
+    if !is_fenced {
+        let by_shell = supervisor.run(WAY_OUT, |_| Some(u8::from(fence::by_shell().is_err())));
+        is_fenced = matches!(by_shell, Ok(WorkerEnd::Proper(0)));
+    }
     if let Some(text) = warning {
         let mut annotation = Vec::new();
         // Writing to memory does not fail.
@@ -225,9 +230,22 @@ fn last_steps(cli: &Cli, hook: &HookCommand, is_fenced: bool) -> Option<u8> {
 /// No process can be started, so nothing is done that could take long: the error path alone.
 fn alone(cli: &Cli, hook: &HookCommand, error: &std::io::Error) -> Exit {
     limits::raise();
+    // Nobody reads it, and few descriptors may be left.
+    let _ = nix::unistd::close(nix::libc::STDIN_FILENO);
+    let fenced = match hook {
+        HookCommand::Started { runner_root } => {
+            fence_first(Own::find(&Proc::new(Path::new(PROC)), runner_root.as_deref()).as_ref().ok())
+        }
+        HookCommand::Completed { .. } => Ok(()),
+    };
+    // Its socket is one of them.
     journal::init(cli.log_level.into(), Sink::Journal);
-    let _ = last_steps(cli, hook, false);
+    let is_fenced = last_steps(cli, hook, fenced.is_ok()) == Some(0) || fenced.is_ok();
     Fault::Untold(format!("no process can be started for the guard's work: {error}")).warn();
+    if !is_fenced {
+        let _ = std::io::stdout().flush();
+        fence::become_shell();
+    }
     Exit::Done
 }
 

@@ -47,8 +47,7 @@ pub(super) fn protect(cli: &Cli, named: Option<&Path>, is_fenced: bool, now: Sys
     }
     let Ok(own) = own else {
         // It may have been known before: the waiting process is gone, and the ancestry with it.
-        fence::by_place();
-        return Ok(());
+        return fence::by_place();
     };
     let run = RunDir::open_existing(&paths.run_dir).ok().flatten();
     if let Some(run) = &run {
@@ -93,20 +92,21 @@ pub(super) fn fence_first(own: Option<&Own>) -> io::Result<()> {
         Some(own) => {
             // Its own old versions and logs are claimed from its root. Whatever cannot be fenced there is not used by any job.
             let _ = fence::around_own(&own.runner.root);
-            own.ground.as_ref().map_or(Ok(()), |ground| ground.fence())
+            own.ground.as_ref().map_or_else(fence::by_place, |ground| ground.fence())
         }
-        None => {
-            fence::by_place();
-            Ok(())
-        }
+        None => fence::by_place(),
     }
 }
 
 fn fence_off(own: &Own, run: Option<&RunDir>) -> io::Result<()> {
-    let Some(ground) = &own.ground else { return Ok(()) };
-    let slots = ground.fence();
-    let beside = run.map_or(Ok(()), |run| in_place_claim::fence(run, ground.dir()));
-    let result = slots.and(beside);
+    let result = match &own.ground {
+        Some(ground) => {
+            let slots = ground.fence();
+            let beside = run.map_or(Ok(()), |run| in_place_claim::fence(run, ground.dir()));
+            slots.and(beside)
+        }
+        None => fence::by_place(),
+    };
     if let Err(failure) = &result {
         let text = format!("claims on this runner cannot be fenced off: {failure}");
         Event::new(EventKind::Error, text).runner(&own.runner).emit();

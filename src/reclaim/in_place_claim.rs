@@ -128,8 +128,10 @@ pub fn fence(run: &RunDir, work: &Dir) -> io::Result<()> {
     }
     match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
         Err(Errno::EXIST) => {
-            let _ = renameat_with(&parent, name, &parent, unique(CLAIMED_BESIDE), RenameFlags::NOREPLACE);
-            Ok(())
+            match renameat_with(&parent, name, &parent, unique(CLAIMED_BESIDE), RenameFlags::NOREPLACE) {
+                Ok(()) | Err(Errno::NOENT) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
         }
         result => Ok(result?),
     }
@@ -142,10 +144,10 @@ fn fence_slot(parent: &Dir, name: &OsStr) -> io::Result<()> {
         Err(Errno::NOTEMPTY | Errno::EXIST) => {
             let into = unique(CLAIMED_BESIDE);
             mkdirat(parent, &into, Mode::from_raw_mode(0o755))?;
-            take_out(parent, name, &parent.descend(&into)?);
+            let taken = take_out(parent, name, &parent.descend(&into)?);
             // It is still empty if the claim was settled.
             let _ = unlinkat(parent, &into, AtFlags::REMOVEDIR);
-            Ok(())
+            taken
         }
         Err(error) => Err(error.into()),
     }

@@ -259,11 +259,13 @@ impl Trash {
         for name in self.claims_under_way()? {
             match unlinkat(&self.dir, &name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
-                Err(Errno::NOTEMPTY | Errno::EXIST) => take_out(&self.dir, &name, &self.dir),
-                Err(error) => failed = Some(error),
+                Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                    failed = take_out(&self.dir, &name, &self.dir).err().or(failed);
+                }
+                Err(error) => failed = Some(error.into()),
             }
         }
-        failed.map_or(Ok(()), |error| Err(error.into()))
+        failed.map_or(Ok(()), Err)
     }
 
     fn claims_under_way(&self) -> io::Result<Vec<OsString>> {
@@ -307,25 +309,36 @@ pub(super) fn discard(parent: &Dir, slot: &OsStr) {
 
 /// Moves the tree in a slot of `parent` to a name of its own in `into`, and removes the slot: a claim of several entries would continue to
 /// fill it. A settled claim, whose tree is being deleted, is left alone.
-pub(super) fn take_out(parent: &Dir, name: &OsStr, into: &Dir) {
-    let Ok(slot) = parent.descend(name) else { return };
+///
+/// # Errors
+/// Why something remains from where it can be put back.
+pub(super) fn take_out(parent: &Dir, name: &OsStr, into: &Dir) -> io::Result<()> {
+    let slot = match parent.descend(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        slot => slot?,
+    };
     if TrashClaim::take(&slot).is_none() {
-        return;
+        return Ok(());
     }
     for _ in 0..MAX_ENTRIES {
-        let Ok(mut claimed) = slot.names(MAX_ENTRIES) else { return };
+        let mut claimed = slot.names(MAX_ENTRIES)?;
         // Nothing else is claimed: a repair keeps its file in a directory beside the slots.
         claimed.retain(|name| name == TREE || name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
         for name in &claimed {
-            let _ = renameat_with(&slot, name, into, unique("fenced-"), RenameFlags::NOREPLACE);
+            match renameat_with(&slot, name, into, unique("fenced-"), RenameFlags::NOREPLACE) {
+                // The claim itself may have put it back.
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         // Entries that were added meanwhile are moved out as well.
         let is_filled =
             matches!(unlinkat(parent, name, AtFlags::REMOVEDIR), Err(Errno::NOTEMPTY | Errno::EXIST));
         if claimed.is_empty() || !is_filled {
-            return;
+            return Ok(());
         }
     }
+    Ok(())
 }
 
 /// No block, no inode, no quota left.

@@ -3,7 +3,7 @@
 //! too late. Without any hook it does not: that is the control.
 
 use crate::kit::{
-    Canary, Host, MIB, Runner, SHARED_GID, Script, Stopped, needs_root, sees_everything, until,
+    Canary, Host, MIB, Runner, SHARED_GID, Script, Stopped, needs_root, sees_everything, standin, until,
 };
 use crate::scene::DAY;
 use disk_guard::setup::wiring::{Present, Scripts, wire};
@@ -236,6 +236,48 @@ fn a_started_hook_that_stops_early_keeps_its_jobs_tree() {
     ];
     assert_each_keeps_the_tree(&scene, ends);
 }
+
+#[test]
+fn a_started_hook_that_is_refused_system_calls_keeps_its_jobs_tree() {
+    if !can_be_tried() {
+        return;
+    }
+    let scene = Scene::new();
+    let guard = scene.guard();
+    let refuse = |calls: &[i64], errno: i32, run: &str| {
+        let calls: Vec<String> = calls.iter().map(ToString::to_string).collect();
+        format!("exec {} refuse {errno} {} {run}\n", standin().display(), calls.join(","))
+    };
+    let program = scene.host.program();
+    let shipped = scene.shipped(&program).replace(&format!("{} hook started", program.display()), &guard);
+    assert!(shipped.contains(&guard), "{shipped}");
+    let shipped = scene.program("shipped.sh", shipped.as_bytes());
+    // Without bash: that would try for a quarter of a minute, and then end in the same way.
+    let script = format!("sh -e {}", shipped.display());
+    let ends = vec![
+        ("openat2, as by old container engines", refuse(&[libc::SYS_openat2], libc::EPERM, &guard), "", true),
+        ("openat2 before Linux 5.6", refuse(&[libc::SYS_openat2], libc::ENOSYS, &guard), "", true),
+        ("statx", refuse(&[libc::SYS_statx], libc::ENOSYS, &guard), "", false),
+        ("renameat2", refuse(&[libc::SYS_renameat2], libc::EPERM, &guard), "", false),
+        ("fork", refuse(&FORKS, libc::EAGAIN, &guard), "", true),
+        ("fork, already its script", refuse(&FORKS, libc::EAGAIN, &script), "", true),
+        ("more than four descriptors", format!("ulimit -n 4\nexec {guard}\n"), "", false),
+        ("more than six descriptors", format!("ulimit -n 6\nexec {guard}\n"), "", false),
+        (
+            "more than four descriptors, and its program",
+            format!("ulimit -n 4\n{}", scene.shipped(&scene.host.base.join("missing"))),
+            "",
+            false,
+        ),
+    ];
+    assert_each_keeps_the_tree(&scene, ends);
+}
+
+/// All ways to start a process.
+#[cfg(target_arch = "x86_64")]
+const FORKS: [i64; 4] = [libc::SYS_clone, libc::SYS_clone3, libc::SYS_fork, libc::SYS_vfork];
+#[cfg(not(target_arch = "x86_64"))]
+const FORKS: [i64; 2] = [libc::SYS_clone, libc::SYS_clone3];
 
 #[test]
 fn a_started_hook_stopped_by_its_settings_keeps_its_jobs_tree() {
