@@ -81,10 +81,28 @@ pub fn run(cli: &Cli) -> ExitCode {
     supervised::run(cli, || verb(cli, screen))
 }
 
+/// Whether a verb changes runners' directories, previews that, or examines whether it would work: a frozen disk would block it.
+fn is_about_changes(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Sweep { .. }
+            | Command::Plan { .. }
+            | Command::Stores { .. }
+            | Command::Trim { .. }
+            | Command::Doctor { .. }
+            | Command::Remediate(_)
+            | Command::Install(_)
+            | Command::Uninstall(_)
+    )
+}
+
 fn verb(cli: &Cli, screen: Screen) -> Exit {
     journal::init(cli.log_level.into(), journal::Sink::Journal);
     // The configuration, too, may be on a mount that does not answer.
     reach::watch();
+    if is_about_changes(&cli.command) {
+        reach::expect_changes();
+    }
     if let Command::CheckConfig { path } = &cli.command {
         return stream::ended(check_config::run(path.as_deref().or(cli.config.as_deref())));
     }

@@ -1,6 +1,6 @@
 //! Verbs on a host with mounts of other hosts or programs. Such a mount may stop answering in the middle of a walk, and a process that
 //! waits for it cannot be killed. So the verb runs in a worker, and its supervisor checks every few seconds that the mounts which the
-//! worker has entered still answer. If one does not, the supervisor abandons the worker and starts another, which reports the mount and
+//! worker has entered still answer, and that the worker does not wait for one. Otherwise the supervisor abandons the worker and starts another, which reports the mount and
 //! continues with the other runners. What a sweep has done until then remains done.
 //!
 //! `status --watch` restarts as often as that happens, on the same terminal, and lists such mounts.
@@ -12,7 +12,7 @@ use crate::cli::{Cli, Command};
 use crate::report::exit::Exit;
 use crate::report::stream::UNWRITTEN;
 use crate::sys::reach::{self, Remotes};
-use crate::sys::supervise::{Supervisor, WorkerEnd, end_by};
+use crate::sys::supervise::{Stuck, Supervisor, WorkerEnd, end_by};
 use crate::terminal::{Terminal, is_for_a_person};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub(super) fn run(cli: &Cli, verb: impl Fn() -> Exit) -> ExitCode {
     let attempts = if is_watch { usize::MAX } else { ATTEMPTS };
     for attempt in 1..=attempts {
         link.clear();
-        let mut silent = None;
+        let (mut silent, mut stuck) = (None, Stuck::default());
         let of_worker = Arc::clone(&remotes);
         let end = supervisor.run_until(
             LIMIT,
@@ -56,8 +56,15 @@ pub(super) fn run(cli: &Cli, verb: impl Fn() -> Exit) -> ExitCode {
                 });
                 Some(verb().code())
             },
-            &mut || {
-                silent = remotes.silent(|bit| link.has(bit)).map(ToOwned::to_owned);
+            &mut |worker| {
+                let asked = remotes.silent(|bit| link.has(bit));
+                // One that answers these questions, but not the worker.
+                let waited_for = || {
+                    let mount = stuck.on(worker).iter().find_map(|place| remotes.around(place))?;
+                    reach::leave_out(mount);
+                    Some(mount)
+                };
+                silent = asked.or_else(waited_for).map(ToOwned::to_owned);
                 silent.is_some()
             },
         );

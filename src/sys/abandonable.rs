@@ -8,21 +8,32 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{ForkResult, fork, pipe2};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::time::{Duration, Instant};
+
+/// What a filesystem is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Question {
+    /// Whether it can be read.
+    Look,
+    /// Whether it accepts changes: a frozen one (fsfreeze(8), a snapshot being taken) can be read, and blocks whoever changes it.
+    Change,
+}
 
 /// Whether the filesystem at `path` answers in time. An error is an answer.
 ///
 /// # Errors
 /// When no child can be made: then nothing is known.
-pub fn answers(path: &CStr, patience: Duration) -> io::Result<bool> {
+pub fn answers(path: &CStr, question: Question, patience: Duration) -> io::Result<bool> {
+    // For the child, which must not allocate.
+    let below = CString::new([path.to_bytes(), b"/.disk-guard-is-frozen".as_slice()].concat())?;
     let (ours, theirs) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     // SAFETY: the child makes system calls alone: it allocates nothing, takes no lock and runs no destructor.
     #[allow(unsafe_code)]
     let child = match unsafe { fork() }? {
-        ForkResult::Child => touch(path, theirs.as_raw_fd()),
+        ForkResult::Child => touch(path, &below, question, theirs.as_raw_fd()),
         ForkResult::Parent { child } => child,
     };
     drop(theirs);
@@ -52,10 +63,14 @@ pub fn answers(path: &CStr, patience: Duration) -> io::Result<bool> {
 
 /// The child: makes the calls that a walk would make, reports their return, and ends.
 #[allow(unsafe_code)]
-fn touch(path: &CStr, done: RawFd) -> ! {
+fn touch(path: &CStr, below: &CStr, question: Question, done: RawFd) -> ! {
     // SAFETY: plain system calls on arguments that outlive them; errors are answers, so results do not matter.
     unsafe {
         keep_only(done);
+        if question == Question::Change {
+            // A second name of a directory is always refused, but only after the filesystem has been asked for a change (link(2)).
+            libc::linkat(libc::AT_FDCWD, path.as_ptr(), libc::AT_FDCWD, below.as_ptr(), 0);
+        }
         let mut status: libc::statx = std::mem::zeroed();
         libc::statx(
             libc::AT_FDCWD,
@@ -101,11 +116,24 @@ unsafe fn keep_only(kept: c_int) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt as _;
 
     #[test]
     fn existing_and_missing_paths_both_answer() {
         for path in [c"/", c"/proc/self/status", c"/no/such/place"] {
-            assert!(answers(path, Duration::from_secs(20)).unwrap(), "{path:?}");
+            for question in [Question::Look, Question::Change] {
+                assert!(answers(path, question, Duration::from_secs(20)).unwrap(), "{path:?} {question:?}");
+            }
         }
+    }
+
+    #[test]
+    fn a_question_for_changes_changes_nothing() {
+        let temp = tempfile::tempdir().unwrap();
+        let before = std::fs::metadata(temp.path()).unwrap().modified().unwrap();
+        let path = CString::new(temp.path().as_os_str().as_bytes()).unwrap();
+        assert!(answers(&path, Question::Change, Duration::from_secs(20)).unwrap());
+        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0);
+        assert_eq!(std::fs::metadata(temp.path()).unwrap().modified().unwrap(), before);
     }
 }

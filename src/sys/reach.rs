@@ -8,21 +8,25 @@
 //! A mount that answered may stop answering later. A process inside it then can only be replaced: it reports the mounts that it enters
 //! ([`tell_of_entries`]), so that its supervisor can ask again ([`Remotes`]).
 //!
+//! A process that changes what it reaches says so ([`expect_changes`]): then a local disk has to accept changes as well. A frozen one
+//! blocks whoever changes it, until it is thawed.
+//!
 //! Before [`watch`] nothing is read and nothing compared: a hook on a healthy disk does not pay for the host's mounts.
 //!
 //! [`Dir::descend`]: super::dir::Dir::descend
 
-use super::abandonable;
+use super::abandonable::{self, Question};
 use super::mountinfo;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2, readlinkat};
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Seek as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,6 +48,9 @@ const LOCAL: &str = " bcachefs binfmt_misc bpf btrfs cgroup cgroup2 configfs cra
     efivarfs erofs exfat ext2 ext3 ext4 f2fs fusectl hfsplus hugetlbfs iso9660 jfs jffs2 minix mqueue msdos nilfs2 nsfs ntfs3 \
     proc pstore ramfs reiserfs romfs rootfs securityfs selinuxfs smackfs squashfs sysfs tmpfs tracefs ubifs udf vfat xfs zfs ";
 
+/// Those that can be frozen.
+const DISKS: &str = " bcachefs btrfs exfat ext2 ext3 ext4 f2fs jfs nilfs2 ntfs3 reiserfs vfat xfs zfs ";
+
 /// The last names of all mount points.
 #[derive(Debug, Clone, Default)]
 pub struct MountPointNames(Arc<HashSet<Box<[u8]>>>);
@@ -56,7 +63,7 @@ impl MountPointNames {
     }
 }
 
-/// A mount that may block every process that touches it.
+/// A mount that may block every process that touches it, or changes it.
 #[derive(Debug)]
 struct Remote {
     point: PathBuf,
@@ -65,9 +72,18 @@ struct Remote {
     server: Option<u32>,
 }
 
+impl Remote {
+    fn silent(&self, why: &'static str) -> io::Error {
+        let inner = Silent { point: self.point.clone(), kind: self.kind.clone(), why };
+        io::Error::new(io::ErrorKind::TimedOut, inner)
+    }
+}
+
 #[derive(Debug, Default)]
 struct RemoteTable {
     remote: Vec<Remote>,
+    /// Local disks other than the root filesystem: when that is frozen, so is the host.
+    disks: Vec<Remote>,
     names: MountPointNames,
 }
 
@@ -86,6 +102,8 @@ impl RemoteTable {
                 let server = mountinfo::option(mount.options, "user_id");
                 let server = server.and_then(|uid| std::str::from_utf8(&uid).ok()?.parse().ok());
                 table.remote.push(Remote { point: point.to_owned(), kind, server });
+            } else if DISKS.contains(&format!(" {kind} ")) && point != Path::new("/") {
+                table.disks.push(Remote { point: point.to_owned(), kind, server: None });
             }
         }
         table.names = MountPointNames(Arc::new(names));
@@ -98,9 +116,12 @@ struct ReachState {
     /// By this handle the kernel reports that the table has changed.
     file: Option<File>,
     table: Arc<RemoteTable>,
-    answers: HashMap<PathBuf, (bool, Instant)>,
+    answers: HashMap<(PathBuf, Question), (bool, Instant)>,
     waited: Duration,
 }
+
+/// Whether disks have to accept changes as well ([`expect_changes`]).
+static CHANGES: AtomicBool = AtomicBool::new(false);
 
 static WATCH: OnceLock<Mutex<ReachState>> = OnceLock::new();
 
@@ -134,13 +155,21 @@ impl Remotes {
         self.0.iter().position(|remote| remote == point).map(|at| 1 << (at % 32))
     }
 
+    /// The innermost of them that a path without links leads into.
+    pub fn around(&self, path: &Path) -> Option<&Path> {
+        let around = self.0.iter().filter(|point| path.starts_with(point));
+        around.max_by_key(|point| point.as_os_str().len()).map(PathBuf::as_path)
+    }
+
     /// One of the mounts with a bit in `is_entered` that does not answer, asked twice: a slow mount is not a dead one.
     pub fn silent(&self, is_entered: impl Fn(u32) -> bool) -> Option<&Path> {
         let entered = self.0.iter().filter(|point| self.bit_of(point).is_some_and(&is_entered));
         let is_silent = |point: &&PathBuf| {
             let name = CString::new(point.as_os_str().as_bytes());
             // If no child can be made nothing is known, and nothing is given up.
-            name.is_ok_and(|name| (0..2).all(|_| !abandonable::answers(&name, PATIENCE * 2).unwrap_or(true)))
+            let answers =
+                |name: &CStr| abandonable::answers(name, Question::Look, PATIENCE * 2).unwrap_or(true);
+            name.is_ok_and(|name| (0..2).all(|_| !answers(&name)))
         };
         entered.into_iter().find(is_silent).map(PathBuf::as_path)
     }
@@ -155,6 +184,23 @@ pub fn watch() {
         watch.read();
         Mutex::new(watch)
     });
+}
+
+/// Mounts that answer questions, and have kept a process waiting nevertheless.
+static LEFT_OUT: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Makes a mount count as one that does not answer, for the rest of this process and in those that it forks.
+pub fn leave_out(point: &Path) {
+    LEFT_OUT.lock().unwrap_or_else(PoisonError::into_inner).push(point.to_owned());
+}
+
+fn is_left_out(point: &Path) -> bool {
+    LEFT_OUT.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|one| one == point)
+}
+
+/// For a process that is going to change what it reaches: a disk that is frozen counts as one that does not answer.
+pub fn expect_changes() {
+    CHANGES.store(true, Ordering::Relaxed);
 }
 
 fn with<T>(action: impl FnOnce(&mut ReachState) -> T) -> Option<T> {
@@ -184,9 +230,13 @@ pub fn is_local(path: &Path) -> bool {
 /// # Errors
 /// The error of opening a directory on the way; the mount that does not answer.
 pub fn resolve(path: &Path) -> io::Result<Option<PathBuf>> {
-    with(|watch| match watch.current().remote.is_empty() {
-        true => Ok(None),
-        false => watch.resolve(path).map(Some),
+    with(|watch| {
+        let table = watch.current();
+        let asks = CHANGES.load(Ordering::Relaxed) && !table.disks.is_empty();
+        match table.remote.is_empty() && !asks {
+            true => Ok(None),
+            false => watch.resolve(path).map(Some),
+        }
     })
     .unwrap_or(Ok(None))
 }
@@ -236,6 +286,9 @@ struct Silent {
 
 /// The message about a mount that is not entered.
 pub(crate) const IS_SILENT: &str = "does not answer: bring its server back, or run `umount -l` on it";
+const IS_PARTLY_SILENT: &str = "does not answer every call: bring its server back, or run `umount -l` on it";
+const IS_FROZEN: &str =
+    "is frozen and accepts no changes: a snapshot is being taken, or `fsfreeze -u` has to be run on it";
 const IS_FOREIGN: &str =
     "is served by another user, who could block every process that enters it: it is not entered";
 
@@ -265,18 +318,25 @@ impl ReachState {
             .remote
             .iter()
             .filter(|remote| path.starts_with(&remote.point))
-            .try_for_each(|remote| self.ask(remote, path))
+            .try_for_each(|remote| self.ask(remote, path))?;
+        if !CHANGES.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let around = table.disks.iter().filter(|disk| path.starts_with(&disk.point));
+        match around.max_by_key(|disk| disk.point.as_os_str().len()) {
+            Some(disk) if !self.answers(&disk.point, Question::Change) => Err(disk.silent(IS_FROZEN)),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a mount may be entered on the way to `path`.
     fn ask(&mut self, remote: &Remote, path: &Path) -> io::Result<()> {
-        let silent = |why| {
-            let inner = Silent { point: remote.point.clone(), kind: remote.kind.clone(), why };
-            Err(io::Error::new(io::ErrorKind::TimedOut, inner))
-        };
         let us = nix::unistd::geteuid().as_raw();
         if remote.server.is_some_and(|server| server != 0 && server != us) {
-            return silent(IS_FOREIGN);
+            return Err(remote.silent(IS_FOREIGN));
+        }
+        if is_left_out(&remote.point) {
+            return Err(remote.silent(IS_PARTLY_SILENT));
         }
         // The directories below an automounter are mounted when they are touched.
         let touched = match remote.kind.as_str() {
@@ -284,8 +344,8 @@ impl ReachState {
             _ => None,
         };
         let place = touched.map_or_else(|| remote.point.clone(), |first| remote.point.join(first));
-        if !self.answers(&place) {
-            return silent(IS_SILENT);
+        if !self.answers(&place, Question::Look) {
+            return Err(remote.silent(IS_SILENT));
         }
         if let Some(observer) = ENTRY_OBSERVER.get() {
             observer(&remote.point);
@@ -293,8 +353,9 @@ impl ReachState {
         Ok(())
     }
 
-    fn answers(&mut self, place: &Path) -> bool {
-        match self.answers.get(place) {
+    fn answers(&mut self, place: &Path, question: Question) -> bool {
+        let asked = (place.to_owned(), question);
+        match self.answers.get(&asked) {
             Some((true, when)) if when.elapsed() < ANSWER_COUNTS => return true,
             Some((false, when)) if when.elapsed() < SILENCE_COUNTS => return false,
             _ => {}
@@ -303,9 +364,9 @@ impl ReachState {
         let Ok(name) = CString::new(place.as_os_str().as_bytes()) else { return false };
         let begun = Instant::now();
         // If no child can be made nothing is known, and an unknown mount is not touched.
-        let answer = !patience.is_zero() && abandonable::answers(&name, patience).unwrap_or(false);
+        let answer = !patience.is_zero() && abandonable::answers(&name, question, patience).unwrap_or(false);
         self.waited += begun.elapsed();
-        self.answers.insert(place.to_owned(), (answer, Instant::now()));
+        self.answers.insert(asked, (answer, Instant::now()));
         answer
     }
 
@@ -374,6 +435,7 @@ mod tests {
     #[test]
     fn mounts_that_are_not_local_are_probed_first_and_every_mount_point_has_a_name() {
         let text = b"1 0 8:1 / / rw - ext4 /dev/a rw\n\
+            6 1 8:2 / /data rw - xfs /dev/b rw\n\
             2 1 0:40 / /srv/dead\\040one rw - fuse.sshfs host: rw,user_id=1001,group_id=1\n\
             3 1 0:41 / /net rw - nfs4 host:/x rw\n\
             4 1 0:42 / /var/lib/merged rw - overlay overlay rw,lowerdir=/l\n\
@@ -383,6 +445,8 @@ mod tests {
         let shown: Vec<_> =
             table.remote.iter().map(|one| (one.point.to_str().unwrap(), one.server)).collect();
         assert_eq!(shown, [("/srv/dead one", Some(1001)), ("/net", None), ("/var/lib/merged", None)]);
+        let disks: Vec<_> = table.disks.iter().map(|one| one.point.to_str().unwrap()).collect();
+        assert_eq!(disks, ["/data"], "what can be frozen without the whole host");
         for name in [&b"dead one"[..], b"net", b"merged", b"odd\xff"] {
             assert!(table.names.has(name), "{name:?}");
         }
@@ -394,6 +458,7 @@ mod tests {
         let remotes = Remotes(vec!["/".into(), "/proc".into()]);
         assert_eq!((remotes.bit_of(Path::new("/")), remotes.bit_of(Path::new("/proc"))), (Some(1), Some(2)));
         assert_eq!(remotes.bit_of(Path::new("/none")), None);
+        assert_eq!(remotes.around(Path::new("/proc/1")), Some(Path::new("/proc")), "the innermost");
         assert_eq!(remotes.silent(|_| true), None, "they answer");
         assert!(!remotes.is_empty());
     }
@@ -433,5 +498,10 @@ mod tests {
         // The positive control: the same place, served by this test, is asked, and answers.
         let own = Remote { point: "/".into(), kind: "fuse.x".into(), server: Some(us) };
         watch.ask(&own, Path::new("/srv/x/runner")).unwrap();
+        let other = Remote { point: "/proc".into(), kind: "fuse.x".into(), server: Some(us) };
+        watch.ask(&other, Path::new("/proc/1")).unwrap();
+        leave_out(&other.point);
+        let error = watch.ask(&other, Path::new("/proc/1")).unwrap_err();
+        assert!(is_silence(&error) && error.to_string().contains("every call"), "{error}");
     }
 }

@@ -10,12 +10,14 @@
 
 mod left_behind;
 mod link;
+mod stuck;
 #[cfg(test)]
 mod tests;
 mod watch;
 mod worker;
 
 pub use link::Link;
+pub use stuck::Stuck;
 pub use worker::note_lock;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -121,10 +123,10 @@ impl Supervisor {
     ///
     /// # Errors The errors of pipe2(2) and fork(2). Then nothing was done.
     pub fn run(&mut self, limit: Duration, work: impl FnOnce(Link) -> Option<u8>) -> io::Result<WorkerEnd> {
-        self.run_until(limit, work, &mut || false)
+        self.run_until(limit, work, &mut |_| false)
     }
 
-    /// The same, until `give_up` returns true. It is called every few seconds.
+    /// The same, until `give_up` returns true. It is called every few seconds with the worker's process.
     ///
     /// # Errors
     /// As [`Supervisor::run`].
@@ -132,7 +134,7 @@ impl Supervisor {
         &mut self,
         limit: Duration,
         work: impl FnOnce(Link) -> Option<u8>,
-        give_up: &mut dyn FnMut() -> bool,
+        give_up: &mut dyn FnMut(Pid) -> bool,
     ) -> io::Result<WorkerEnd> {
         self.link.reset();
         let started = Instant::now();

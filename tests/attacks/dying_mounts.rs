@@ -47,6 +47,30 @@ fn a_mount_that_stops_answering_during_a_walk_blocks_no_verb() {
     assert_eq!(report.outcome(&bait), "removed", "{:#}", report.0);
 }
 
+#[test]
+fn a_mount_that_answers_some_calls_and_not_others_blocks_no_verb() {
+    if !needs_root("mounts") {
+        return;
+    }
+    let mut scene = Scene::in_memory(200_000);
+    scene.host.configure(|settings| settings.idle_floor = "0s");
+    let work = scene.hostile.work.clone();
+    for verb in [&["status", "--json"][..], &["sweep", "--json"]] {
+        let partly = Dying::partly(&work, HOSTILE.0);
+        let control = scene.control();
+        let begun = Instant::now();
+        let run = bounded(&scene.host.call(verb)).run.expect_code(&[0, 20]);
+        assert!(partly.is_silent(), "{verb:?}: it has not come so far: {run:?}");
+        assert!(begun.elapsed().as_secs() < 45, "{verb:?} took {:?}", begun.elapsed());
+        assert!(run.stdout().contains("does not answer every call"), "{verb:?}: {run:?}");
+        if verb[0] == "sweep" {
+            assert_eq!(run.report().outcome(&control), "removed", "the other runner's cache goes");
+        } else {
+            assert!(run.stdout().contains("actions-runner-innocent"), "{run:?}");
+        }
+    }
+}
+
 /// Whether a process holds the lock of this file.
 fn is_locked(file: &Path) -> bool {
     let inode = std::fs::metadata(file).expect("it is there").ino();

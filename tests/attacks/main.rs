@@ -11,6 +11,7 @@
 //! | `mounts` | mounting inside, under and over |
 //! | `dead_mounts` | mounts that never answer |
 //! | `dying_mounts` | mounts that answer no longer in the middle of a walk |
+//! | `frozen` | disks that can be read and not changed |
 //! | `shapes` | trees that are too deep, wide, large, strange or stubborn |
 //! | `hook_ends` | ending a started-hook before it has done what it had to: by its settings, its program, signals, mounts |
 //! | `claim_ends` | ending a claim in the middle, when a job has begun meanwhile |
@@ -29,6 +30,7 @@ mod claim_ends;
 mod dead_mounts;
 mod dying_mounts;
 mod floods;
+mod frozen;
 mod hook_ends;
 mod mounts;
 mod scene;

@@ -46,7 +46,14 @@ impl Dying {
         owner: u32,
         dies_of: impl Fn(&Asked<'_>) -> bool + Send + 'static,
     ) -> Self {
-        Self::of(place, [owner, owner], dies_of)
+        Self::of(place, [owner, owner], true, dies_of)
+    }
+
+    /// Whoever lists its directory is not answered; everybody else is, also after that.
+    pub(crate) fn partly(place: &Path, owner: u32) -> Self {
+        let is_swallowed =
+            |asked: &Asked<'_>| asked.operation() == operation::OPENDIR && asked.node() == INNER;
+        Self::of(place, [owner, owner], false, is_swallowed)
     }
 
     /// The same with an inner directory of root's, as a container leaves one behind.
@@ -55,11 +62,16 @@ impl Dying {
         owner: u32,
         dies_of: impl Fn(&Asked<'_>) -> bool + Send + 'static,
     ) -> Self {
-        Self::of(place, [owner, 0], dies_of)
+        Self::of(place, [owner, 0], true, dies_of)
     }
 
-    /// The owners are those of its root and of the directory in it.
-    fn of(place: &Path, owners: [u32; 2], dies_of: impl Fn(&Asked<'_>) -> bool + Send + 'static) -> Self {
+    /// The owners are those of its root and of the directory in it. One that does not stay silent answers other requests.
+    fn of(
+        place: &Path,
+        owners: [u32; 2],
+        stays_silent: bool,
+        dies_of: impl Fn(&Asked<'_>) -> bool + Send + 'static,
+    ) -> Self {
         let server = File::options().read(true).write(true).open("/dev/fuse").expect("the kernel has FUSE");
         let options = format!("fd={},rootmode=40755,user_id=0,group_id=0,allow_other", server.as_raw_fd());
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
@@ -70,10 +82,11 @@ impl Dying {
             let mut request = vec![0; 1 << 17];
             while let Ok(length) = stream.read(&mut request) {
                 let asked = Asked(&request[..length]);
-                if dies_of(&asked) {
+                let is_deadly = dies_of(&asked);
+                if is_deadly {
                     silent.store(true, Ordering::Relaxed);
                 }
-                if silent.load(Ordering::Relaxed) {
+                if is_deadly || stays_silent && silent.load(Ordering::Relaxed) {
                     continue;
                 }
                 if let Some((error, answer)) = asked.answer(owners) {

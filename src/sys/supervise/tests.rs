@@ -87,13 +87,13 @@ fn an_abandoned_worker_is_ended_and_marks_are_cleared_for_the_next() {
         sleep(LONG);
         Some(0)
     };
-    assert_eq!(supervisor.run_until(LONG, work, &mut || link.has(2)).unwrap(), WorkerEnd::GivenUp);
+    assert_eq!(supervisor.run_until(LONG, work, &mut |_| link.has(2)).unwrap(), WorkerEnd::GivenUp);
     link.clear();
     let brief = |_| {
         sleep(GIVE_UP * 2);
         Some(3)
     };
-    assert_eq!(supervisor.run_until(LONG, brief, &mut || link.has(2)).unwrap(), WorkerEnd::Proper(3));
+    assert_eq!(supervisor.run_until(LONG, brief, &mut |_| link.has(2)).unwrap(), WorkerEnd::Proper(3));
 }
 
 #[test]

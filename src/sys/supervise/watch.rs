@@ -67,7 +67,7 @@ impl<'s> Watch<'s> {
         }
     }
 
-    pub(super) fn run_to_end(&mut self, give_up: &mut dyn FnMut() -> bool) -> WorkerEnd {
+    pub(super) fn run_to_end(&mut self, give_up: &mut dyn FnMut(Pid) -> bool) -> WorkerEnd {
         let end = loop {
             if let Some(end) = self.look(left(self.next_look())) {
                 break end;
@@ -84,7 +84,7 @@ impl<'s> Watch<'s> {
                 break WorkerEnd::Proper(code);
             }
             if self.is_close && self.asked.elapsed() >= GIVE_UP {
-                if give_up() {
+                if give_up(self.worker) {
                     break WorkerEnd::GivenUp;
                 }
                 self.asked = Instant::now();
