@@ -1,6 +1,8 @@
 //! What a run reports while it is running: events for the journal and the ledger's file, counts for monitoring, a progress line for a
 //! person at a terminal.
 
+mod share;
+
 use crate::clock::now;
 use crate::config::{Config, Watermarks};
 use crate::counters;
@@ -24,22 +26,18 @@ use crate::report::scarcity;
 use crate::run_dir::RunDir;
 use crate::sys::process::{Proc, own_pid};
 use crate::text::{escape, words};
+use share::Share;
 use std::any::Any;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-/// The maximum of kept caches with an entry of their own in one run: of one runner, and of all runners. Without a journal these are lines
-/// of a job's log.
-const MAX_KEPT: usize = 64;
-const MAX_KEPT_OF_ALL: usize = 1024;
-
 /// Reports to the journal, the ledger's file and the terminal.
 ///
-/// Kept caches are reported one by one to the journal (of one runner up to [`MAX_KEPT`]), and as a sum at the end of the run to the file:
-/// on a busy host a sweep keeps many, and the file is small.
+/// Kept caches are reported one by one to the journal (up to a [`Share`] of each runner), and as a sum at the end of the run to the file:
+/// on a busy host a sweep keeps many, and the file is small. Without a journal these are lines of a job's log.
 pub(crate) struct RunLog {
     /// Opened with the first entry: most hooks have none.
     ledger: Option<LedgerWriter>,
@@ -53,8 +51,9 @@ pub(crate) struct RunLog {
     sequence: u64,
     kept: BTreeMap<&'static str, usize>,
     /// How many of them have an entry of their own, by runner.
-    told: HashMap<FileId, usize>,
-    untold: usize,
+    kept_entries: Share<FileId>,
+    /// By the directory that holds the trash.
+    trash_entries: Share<PathBuf>,
     /// The caches of other users' runners that a hook has left alone.
     siblings: KeptSiblings,
     /// Why the kernel did not confine the run's deletions.
@@ -87,8 +86,8 @@ impl RunLog {
             runner: runner.cloned(),
             sequence: 0,
             kept: BTreeMap::new(),
-            told: HashMap::new(),
-            untold: 0,
+            kept_entries: Share::default(),
+            trash_entries: Share::default(),
             siblings: KeptSiblings::default(),
             unconfined: None,
             unwritten: None,
@@ -248,14 +247,18 @@ impl RunLog {
     fn in_words(&self) -> String {
         let all: usize = self.kept.values().sum();
         let each: Vec<String> = self.kept.iter().map(|(why, count)| format!("{why} {count}")).collect();
-        let untold = match self.untold {
+        let untold = match self.kept_entries.left_out() {
             0 => String::new(),
             untold => format!(" ({untold} of them without an entry)"),
         };
         let kept = (all > 0).then(|| format!("kept {all}: {}{untold}", each.join(", ")));
         let lack =
             self.unconfined.as_ref().map(|lack| format!("deletion was confined by handles alone: {lack}"));
-        kept.into_iter().chain(lack).collect::<Vec<_>>().join("; ")
+        let trash = match self.trash_entries.left_out() {
+            0 => None,
+            more => Some(format!("{more} more entries of trash were met")),
+        };
+        kept.into_iter().chain(trash).chain(lack).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -326,13 +329,9 @@ impl RunLog {
                     self.siblings.bytes += outcome.action.cache.bytes();
                     return;
                 }
-                let all: usize = self.told.values().sum();
-                let told = self.told.entry(outcome.action.runner.root_id).or_default();
-                if *told >= MAX_KEPT || all >= MAX_KEPT_OF_ALL {
-                    self.untold += 1;
+                if !self.kept_entries.take(outcome.action.runner.root_id) {
                     return;
                 }
-                *told += 1;
                 event
             }
             _ => event,
@@ -366,6 +365,9 @@ impl RunEvents for RunLog {
         let place = escape::path(path);
         if failure.is_none() {
             self.counted.count(Counter::Reclaimed, &["", "", TRASH], bytes);
+        }
+        if !self.trash_entries.take(path.parent().unwrap_or(path).to_owned()) {
+            return;
         }
         let (kind, text) = match failure {
             None => (EventKind::Removed, format!("unfinished trash {place} is gone")),

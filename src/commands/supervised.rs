@@ -1,7 +1,7 @@
 //! Verbs on a host with mounts of other hosts or programs. Such a mount may stop answering in the middle of a walk, and a process that
 //! waits for it cannot be killed. So the verb runs in a worker, and its supervisor checks every few seconds that the mounts which the
-//! worker has entered still answer, and that the worker does not wait for one. Otherwise the supervisor abandons the worker and starts another, which reports the mount and
-//! continues with the other runners. What a sweep has done until then remains done.
+//! worker has entered still answer, and that the worker does not wait for one. Otherwise the supervisor abandons the worker and starts
+//! another, which reports the mount and continues with the other runners. What a sweep has done until then remains done.
 //!
 //! `status --watch` restarts as often as that happens, on the same terminal, and lists such mounts.
 //!

@@ -18,6 +18,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 impl Cycle<'_> {
     /// Deletes the trash of earlier runs, and trash that other guards have claimed and not yet deleted.
@@ -39,6 +40,10 @@ impl Cycle<'_> {
         }
         let confinement = self.confinement(holders.iter(), state);
         for (work, name) in found {
+            // A flood of it takes no more than a run's own time: what is left waits for the next run.
+            if Instant::now() > self.deadline {
+                break;
+            }
             let tried = Path::new(&name);
             if open_work(&work).is_ok_and(|dir| self.patience(state).is_over([(work.filesystem, &dir)])) {
                 continue;

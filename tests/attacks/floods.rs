@@ -46,6 +46,39 @@ fn trash_that_grows_all_the_time_blocks_no_other_cache() {
 }
 
 #[test]
+fn thousands_of_odd_entries_in_trash_are_reported_in_a_few_lines_and_hold_up_no_hook() {
+    if !needs_root("sweeps what a hostile user floods") {
+        return;
+    }
+    let mut scene = Scene::in_memory(100_000);
+    let trash = scene.hostile.work.join(".disk-guard/trash");
+    let tree = scene.doomed();
+    for number in 0..6_000 {
+        let path = trash.join(format!("planted-{number}"));
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).expect("a FIFO");
+    }
+    scene.hostile.own(&scene.hostile.work.join(".disk-guard"));
+    let control = scene.control();
+    let bounded_sweep = bounded(&scene.host.call(&["sweep", "--json"]));
+    bounded_sweep.assert_modest();
+    let lines = bounded_sweep.run.stderr().lines().count();
+    assert!(lines < 200, "{lines} lines of events");
+    assert!(bounded_sweep.run.stderr().contains("more entries of trash"), "{}", bounded_sweep.run.stderr());
+    assert_eq!(bounded_sweep.run.expect_code(&[0, 20]).report().outcome(&control), "removed");
+    // A hook of the flooded runner under pressure ends by its own limit.
+    scene.host.configure(|settings| settings.time_limit = "2s");
+    let mut hook =
+        scene.host.call(&["hook", "started", "--runner-root", &scene.hostile.root.display().to_string()]);
+    hook.user = Some(HOSTILE);
+    let begun = std::time::Instant::now();
+    let run = bounded(&hook).run.expect_code(&[0]);
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+    assert!(run.stdout().lines().chain(run.stderr().lines()).count() < 300, "{run:?}");
+    scene.sweep();
+    assert!(!tree.exists());
+}
+
+#[test]
 fn planted_lookalikes_of_claims_in_place_are_deleted_and_block_no_other_cache() {
     if !needs_root("sweeps what a hostile user floods") {
         return;
