@@ -64,21 +64,27 @@ impl Libvirt {
             return Ok(overlays);
         }
         let others = self.used_by_others(domain)?;
-        overlays.retain(|disk| !others.contains(&disk.path));
+        overlays.retain(|disk| !others.contains(&disk.path) && !others.contains(volume_of(&disk.path)));
         Ok(overlays)
     }
 
-    /// Every path that another domain names as a disk or as a disk's backing file.
+    /// Every path that another domain names as a disk or as a disk's backing file, and the volumes that it names without their path.
     fn used_by_others(&self, domain: &str) -> Result<HashSet<String>, SourceError> {
         let mut used = HashSet::new();
         for other in self.uuids(&["--all"])?.iter().filter(|other| *other != domain) {
             let xml = self.text(&["-q", "dumpxml", other])?;
             used.extend(sources(&xml)?);
+            // A domain that is at work may have other disks than it starts with.
+            used.extend(sources(&self.text(&["-q", "dumpxml", "--inactive", other])?)?);
             for disk in disks(&xml)? {
                 let said = self.tool.run(&["-q", "vol-dumpxml", &disk.path])?;
                 if said.is_success() {
                     used.extend(backing(&said.text())?);
                 }
+            }
+            for (pool, volume) in volumes(&xml)? {
+                let [pool, volume] = [format!("--pool={pool}"), format!("--vol={volume}")];
+                used.extend(backing(&self.text(&["-q", "vol-dumpxml", &pool, &volume])?)?);
             }
         }
         Ok(used)
@@ -174,14 +180,27 @@ pub(crate) fn disks(xml: &str) -> Result<Vec<DomainDisk>, SourceError> {
         .collect())
 }
 
-/// Every file or device in the description.
+/// The name of a volume in its pool.
+fn volume_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Every file or device in the description, and every volume that it names by its pool.
 pub(crate) fn sources(xml: &str) -> Result<Vec<String>, SourceError> {
     let document = parse(xml)?;
     let named = document.descendants().filter(|node| node.has_tag_name("source"));
     Ok(named
-        .filter_map(|node| node.attribute("file").or_else(|| node.attribute("dev")))
+        .filter_map(|node| ["file", "dev", "volume"].iter().find_map(|name| node.attribute(*name)))
         .map(str::to_owned)
         .collect())
+}
+
+/// The disks that are named by a pool and a volume.
+pub(crate) fn volumes(xml: &str) -> Result<Vec<(String, String)>, SourceError> {
+    let document = parse(xml)?;
+    let named = document.descendants().filter(|node| node.has_tag_name("source"));
+    let both = named.filter_map(|node| Some((node.attribute("pool")?, node.attribute("volume")?)));
+    Ok(both.map(|(pool, volume)| (pool.to_owned(), volume.to_owned())).collect())
 }
 
 /// The backing file of a volume.
@@ -210,11 +229,15 @@ mod tests {
             <disk type='file'><source file='/p/b.qcow2'><x/></source><target dev='vdd'/></disk>
             <disk type='file' device='disk'><source file='/p/c'/><target dev='vd,e'/></disk>
             <disk type='file' device='disk'><source file='/p/d'/><target dev=''/></disk>
+            <disk type='volume' device='disk'><source pool='p' volume='e.qcow2'/><target dev='vde'/></disk>
             <disk type='file' device='disk'><target dev='vdf'/></disk></devices></domain>";
         let chosen: Vec<String> =
             disks(xml).unwrap().into_iter().filter(|disk| disk.is_disk).map(|disk| disk.target).collect();
         assert_eq!(chosen, ["vda", "vdd"]);
-        assert_eq!(sources(xml).unwrap().len(), 6);
+        let named = sources(xml).unwrap();
+        assert_eq!(named.len(), 7);
+        assert!(named.iter().any(|name| name == volume_of("/p/e.qcow2")), "also a volume without its path");
+        assert_eq!(volumes(xml).unwrap(), [("p".to_owned(), "e.qcow2".to_owned())]);
     }
 
     #[test]
