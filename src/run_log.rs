@@ -26,7 +26,7 @@ use crate::report::scarcity;
 use crate::run_dir::RunDir;
 use crate::sys::process::{Proc, own_pid};
 use crate::text::{escape, words};
-use share::Share;
+use share::EntryShare;
 use std::any::Any;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ use std::time::{Duration, SystemTime};
 
 /// Reports to the journal, the ledger's file and the terminal.
 ///
-/// Kept caches are reported one by one to the journal (up to a [`Share`] of each runner), and as a sum at the end of the run to the file:
+/// Kept caches are reported one by one to the journal (up to an [`EntryShare`] of each), and as a sum at the end of the run to the file:
 /// on a busy host a sweep keeps many, and the file is small. Without a journal these are lines of a job's log.
 pub(crate) struct RunLog {
     /// Opened with the first entry: most hooks have none.
@@ -51,9 +51,9 @@ pub(crate) struct RunLog {
     sequence: u64,
     kept: BTreeMap<&'static str, usize>,
     /// How many of them have an entry of their own, by runner.
-    kept_entries: Share<FileId>,
+    kept_entries: EntryShare<FileId>,
     /// By the directory that holds the trash.
-    trash_entries: Share<PathBuf>,
+    trash_entries: EntryShare<PathBuf>,
     /// The caches of other users' runners that a hook has left alone.
     siblings: KeptSiblings,
     /// Why the kernel did not confine the run's deletions.
@@ -86,8 +86,8 @@ impl RunLog {
             runner: runner.cloned(),
             sequence: 0,
             kept: BTreeMap::new(),
-            kept_entries: Share::default(),
-            trash_entries: Share::default(),
+            kept_entries: EntryShare::default(),
+            trash_entries: EntryShare::default(),
             siblings: KeptSiblings::default(),
             unconfined: None,
             unwritten: None,

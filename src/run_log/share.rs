@@ -10,19 +10,19 @@ const OF_ALL: usize = 1024;
 
 /// What was written so far, and how many were not.
 #[derive(Debug)]
-pub(super) struct Share<K> {
+pub(super) struct EntryShare<K> {
     written: HashMap<K, usize>,
     all: usize,
     left_out: usize,
 }
 
-impl<K> Default for Share<K> {
+impl<K> Default for EntryShare<K> {
     fn default() -> Self {
         Self { written: HashMap::new(), all: 0, left_out: 0 }
     }
 }
 
-impl<K: Eq + Hash> Share<K> {
+impl<K: Eq + Hash> EntryShare<K> {
     /// Whether one more entry about `whose` is to be written.
     pub(super) fn take(&mut self, whose: K) -> bool {
         let written = self.written.entry(whose).or_default();
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_one_leaves_room_for_the_entries_of_others() {
-        let mut share = Share::default();
+        let mut share = EntryShare::default();
         let written = (0..5000).filter(|_| share.take("flood")).count();
         assert_eq!((written, share.left_out()), (OF_EACH, 5000 - OF_EACH));
         assert!(share.take("another"));
