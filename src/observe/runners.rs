@@ -353,7 +353,8 @@ mod tests {
         assert!(matches!(found.runners[0].work, Work::Absent { .. }));
         assert!(matches!(found.runners[2].work, Work::Present(_)));
 
-        let (configured, built_in): (fn(&mut Discovery), fn(&mut Discovery)) =
+        type Note = fn(&mut Discovery);
+        let (configured, built_in): (Note, Note) =
             (Discovery::note_empty_globs, Discovery::note_empty_built_in_globs);
         for (note, patterns, noted) in [
             (configured, &patterns[..], true),
