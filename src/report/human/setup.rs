@@ -63,10 +63,12 @@ fn runners(alike: &[SetupRunner], screen: &Screen, out: &mut String) {
     let _ = writeln!(out, "{}: {state}{reason}", names.join(", "));
     if !first.changes.is_empty() {
         let files: Vec<_> = alike.iter().map(|runner| escape::path(&runner.root.join(layout::ENV))).collect();
-        for (sign, file) in
-            ["---", "+++"].into_iter().flat_map(|sign| files.iter().map(move |file| (sign, file)))
-        {
-            let _ = writeln!(out, "  {sign} {file}");
+        // Of several files a second list of the same names says nothing more.
+        if let [file] = &files[..] {
+            let _ = writeln!(out, "  --- {file}");
+        }
+        for file in &files {
+            let _ = writeln!(out, "  +++ {file}");
         }
     }
     let mut last = None;
@@ -172,8 +174,6 @@ mod tests {
         };
         insta::assert_snapshot!(setup(&report, &Screen::plain(60)), @r"
         ci-1, ci-2: changed
-          --- /home/ci/ci-1/.env
-          --- /home/ci/ci-2/.env
           +++ /home/ci/ci-1/.env
           +++ /home/ci/ci-2/.env
           @@ line 2 @@
