@@ -95,7 +95,12 @@ pub(super) fn by_place() -> io::Result<()> {
     let places: Vec<PathBuf> = std::env::current_dir().into_iter().chain(named).collect();
     let is_absolute = |place: &&PathBuf| place.is_absolute();
     let around = places.iter().filter(is_absolute).flat_map(|place| place.ancestors());
-    around.map(fence_at).fold(Ok(()), |all, one| all.and(one.or_else(of_the_place)))
+    let mut all = Ok(());
+    // Each of them, also after one that failed.
+    for place in around {
+        all = all.and(fence_at(place).or_else(of_the_place));
+    }
+    all
 }
 
 fn fence_at(place: &Path) -> io::Result<()> {

@@ -5,7 +5,9 @@
 
 use nix::unistd::Pid;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::File;
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -57,7 +59,7 @@ fn wakings(status: &str) -> Option<&str> {
     value("State:")?.starts_with(['D', 'S']).then(|| value("voluntary_ctxt_switches:")).flatten()
 }
 
-/// What the system call of a thread is about: its first argument is a descriptor, or its second is an absolute path.
+/// What the system call of a thread is about: its first argument is a descriptor, or one of the first two is an absolute path.
 fn place(process: &Path, thread: &str) -> Option<PathBuf> {
     let call = std::fs::read_to_string(process.join("task").join(thread).join("syscall")).ok()?;
     let mut words = call.split_whitespace().skip(1);
@@ -68,14 +70,22 @@ fn place(process: &Path, thread: &str) -> Option<PathBuf> {
     if let Some(file) = descriptor(&(first as u32 as i32).to_string()) {
         return file.is_absolute().then_some(file);
     }
-    let mut text = vec![0; PATH_MAX];
-    let read = File::open(process.join("mem")).ok()?.read_at(&mut text, second).ok()?;
-    text.truncate(text[..read].iter().position(|byte| *byte == 0)?);
-    let path = PathBuf::from(std::ffi::OsString::from(String::from_utf8(text).ok()?));
+    let memory = File::open(process.join("mem")).ok()?;
+    // The path comes second in openat(2), first in open(2).
+    let path = [second, first].into_iter().find_map(|at| path_at(&memory, at))?;
     match path.strip_prefix("/proc/self/fd") {
         Ok(number) => descriptor(number.to_str()?),
-        Err(_) => path.is_absolute().then_some(path),
+        Err(_) => Some(path),
     }
+}
+
+/// The absolute path at an address of a process.
+fn path_at(memory: &File, address: u64) -> Option<PathBuf> {
+    let mut text = vec![0; PATH_MAX];
+    let read = memory.read_at(&mut text, address).ok()?;
+    text.truncate(text[..read].iter().position(|byte| *byte == 0)?);
+    let path = PathBuf::from(OsString::from_vec(text));
+    path.is_absolute().then_some(path)
 }
 
 #[cfg(test)]
@@ -89,6 +99,15 @@ mod tests {
         assert_eq!(wakings(&status("S (sleeping)")), Some("17"));
         assert_eq!(wakings(&status("R (running)")), None);
         assert_eq!(wakings("State:\tD (disk sleep)\n"), None);
+    }
+
+    #[test]
+    fn a_path_is_read_where_it_is_and_nothing_else_is_one() {
+        let memory = File::open("/proc/self/mem").unwrap();
+        let at = |text: &std::ffi::CStr| path_at(&memory, text.as_ptr() as u64);
+        assert_eq!(at(c"/srv/x"), Some("/srv/x".into()));
+        assert_eq!(at(c"srv/x"), None);
+        assert_eq!(path_at(&memory, 8), None);
     }
 
     #[test]
