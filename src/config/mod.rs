@@ -18,6 +18,7 @@ pub use crate::model::reap::ReapRule;
 pub use crate::model::stores::StoreRule;
 pub use crate::model::{CacheRule, Retention};
 use crate::model::{PathGlob, Remark};
+use crate::sys::process::is_root;
 use crate::sys::reach;
 pub use notify::Notify;
 pub use raw::{OnExhausted, OnShort, SiblingClaim};
@@ -243,7 +244,7 @@ impl Config {
             let found = format!("it is {}, expected a regular file", kind_of(metadata.file_type()));
             return Err(read_error(std::io::Error::new(std::io::ErrorKind::InvalidInput, found)));
         }
-        if nix::unistd::geteuid().is_root() {
+        if is_root() {
             check_ownership(&display, metadata.uid(), metadata.mode())?;
         }
         let mut text = Vec::with_capacity(4096);

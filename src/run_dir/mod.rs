@@ -13,6 +13,7 @@ pub use tidy::{Tidied, Tidying};
 
 use crate::model::Uid;
 use crate::sys::dir::Dir;
+use crate::sys::process::is_root;
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 use std::fs::File;
@@ -106,7 +107,7 @@ impl RunDir {
                 source,
             })?,
         };
-        if nix::unistd::geteuid().is_root() {
+        if is_root() {
             let status = dir.status().map_err(|source| RunDirError::Unusable {
                 path: display(),
                 operation: "looking at it",

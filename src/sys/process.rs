@@ -128,6 +128,12 @@ pub fn own_pid() -> Pid {
     *OWN.get_or_init(|| Pid(std::process::id() as i32))
 }
 
+/// Whether this process acts as root, read once. It never changes its own user, only that of programs that it starts.
+pub fn is_root() -> bool {
+    static IS_ROOT: OnceLock<bool> = OnceLock::new();
+    *IS_ROOT.get_or_init(|| nix::unistd::geteuid().is_root())
+}
+
 /// A procfs.
 #[derive(Debug, Clone)]
 pub struct Proc {

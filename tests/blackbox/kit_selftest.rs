@@ -98,7 +98,7 @@ fn a_job_looks_like_a_real_one_from_its_first_log_line_to_its_last() {
     assert!(String::from_utf8_lossy(&completed.stdout).contains("\nPATH=/opt/first:"));
     let pid = job.pid;
     job.finish(&mut listener);
-    assert!(!is_alive(pid) && !is_alive(orphan), "orphans end with the job");
+    kit::until("the end of the job and its orphans", || (!is_alive(pid) && !is_alive(orphan)).then_some(()));
     assert!(log(&runner, "Worker_").ends_with("Job completed.\n"));
     let log = log(&runner, "Runner_");
     let at = |text: &str| log.find(text).unwrap_or_else(|| panic!("`{text}` in {log}"));
