@@ -97,7 +97,7 @@ fn read(path: &Path) -> Option<String> {
     let file = std::fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).ok()?;
     let metadata = file.metadata().ok()?;
     if !metadata.is_file()
-        || nix::unistd::geteuid().is_root() && check_ownership("", metadata.uid(), metadata.mode()).is_err()
+        || crate::sys::process::is_root() && check_ownership("", metadata.uid(), metadata.mode()).is_err()
     {
         return None;
     }

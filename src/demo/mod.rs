@@ -57,7 +57,7 @@ pub(crate) fn run(colour: &str) -> io::Result<ExitCode> {
     transcript.say("And the live job on runner 1?")?;
     let verdict = live.finish()?;
     print(&format!("    {}\n\n", verdict.line));
-    if !nix::unistd::geteuid().is_root() {
+    if !crate::sys::process::is_root() {
         print("As root the guard sees every process, and removes an idle sibling's cache as well.\n");
     }
     if verdict.ok {

@@ -122,7 +122,7 @@ fn clock(input: &DoctorInput<'_>) -> Check {
             "clock",
             format!("whether the clock is synchronised cannot be determined: {error}"),
             // A container may not ask the kernel, whatever its user.
-            if nix::unistd::geteuid().is_root() { "timedatectl, on the host itself" } else { AS_ROOT },
+            if crate::sys::process::is_root() { "timedatectl, on the host itself" } else { AS_ROOT },
         ),
     }
 }
@@ -132,7 +132,7 @@ fn visibility(input: &DoctorInput<'_>) -> Check {
         Visibility::Complete => {
             Check::ok("visibility", "every process of the host can be examined from here")
         }
-        Visibility::Partial(reasons) if nix::unistd::geteuid().is_root() => Check::fail(
+        Visibility::Partial(reasons) if crate::sys::process::is_root() => Check::fail(
             "visibility",
             format!("{}: no sibling can be proved idle", reasons.join("; ")),
             "run in the host's pid namespace with CAP_SYS_PTRACE, on a /proc without hidepid",

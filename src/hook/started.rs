@@ -255,7 +255,7 @@ impl<'a> Started<'a> {
 
     /// Root needs no help by root.
     fn request_sweep(&self, run: &RunDir, log: &mut JobLog<Stdout>) -> bool {
-        if nix::unistd::geteuid().is_root() {
+        if crate::sys::process::is_root() {
             return false;
         }
         match run.publish(Records::Requests, &request_name(&self.own.runner), b"sweep") {

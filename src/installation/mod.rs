@@ -103,7 +103,7 @@ pub(crate) fn run(
         look,
         options,
         programs: Programs(&config.paths.programs),
-        is_root: nix::unistd::geteuid().is_root(),
+        is_root: crate::sys::process::is_root(),
         report: SetupReport {
             verb: verb_name(options.verb),
             dry_run: options.execution.is_dry_run(),

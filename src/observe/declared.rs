@@ -101,8 +101,7 @@ pub fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
 pub fn load_for_verbs(named: Option<&Path>) -> Result<Config, ConfigError> {
     let config = load(named)?;
     let path = named.unwrap_or(Path::new(DEFAULT_PATH));
-    let others =
-        nix::unistd::geteuid().is_root().then(|| Ways::default().exchanged_by_others(path)).flatten();
+    let others = crate::sys::process::is_root().then(|| Ways::default().exchanged_by_others(path)).flatten();
     match others {
         Some((place, why)) => Err(ConfigError::Untrusted { path: place.display().to_string(), why }),
         None => Ok(config),

@@ -142,9 +142,9 @@ impl HostObserver<'_> {
         let caches: Vec<Runner> = declared.iter().map(declared::as_place).collect();
         let Jobs { processes, leases, turn } = self.jobs(&runners, &caches);
         let scripts = guarded::JudgedScripts::default();
-        let numbers: Vec<usize> = (0..runners.len()).collect();
+        let searched: Vec<_> = runners.iter().zip(&found).collect();
         let locks =
-            portions::map(&numbers, DIVISION, |index| self.locks_of(&runners[*index], &found[*index].caches));
+            portions::map(&searched, DIVISION, |(runner, contents)| self.locks_of(runner, &contents.caches));
         let runners = runners
             .into_iter()
             .zip(found.into_iter().zip(locks))

@@ -89,16 +89,16 @@ fn try_directory(dir: io::Result<Dir>) -> Option<LockState> {
 /// The files that may be cargo's locks, in the cache itself (custom layouts), in `<profile>` and in `<triple>/<profile>`. Only the last are
 /// not listed, so those may not exist.
 fn build_locks(cache: &Dir) -> io::Result<Vec<PathBuf>> {
-    let listing = Listing::of(cache, MAX_OUTER)?;
+    let listing = LockListing::of(cache, MAX_OUTER)?;
     let outers = listing
         .directories
         .ok_or_else(|| io::Error::other("too many directories to examine for build locks"))?;
     let mut files: Vec<PathBuf> = listing.locks.into_iter().map(PathBuf::from).collect();
     for outer in outers {
         // A vanished one has no locks; one that is a mount shows in the mount table. Any other error comes again when a lock is tried.
-        let listing = cache.descend(&outer).and_then(|dir| Listing::of(&dir, MAX_PROFILES));
-        let Listing { directories, locks } =
-            listing.unwrap_or_else(|_| Listing { directories: None, locks: BUILD_LOCKS.into() });
+        let listing = cache.descend(&outer).and_then(|dir| LockListing::of(&dir, MAX_PROFILES));
+        let LockListing { directories, locks } =
+            listing.unwrap_or_else(|_| LockListing { directories: None, locks: BUILD_LOCKS.into() });
         let outer = PathBuf::from(outer);
         for inner in directories.unwrap_or_default() {
             let profile = outer.join(inner);
@@ -110,14 +110,14 @@ fn build_locks(cache: &Dir) -> io::Result<Vec<PathBuf>> {
 }
 
 /// What a directory holds of interest for build locks.
-struct Listing {
+struct LockListing {
     /// The names of its directories; `None` when there are more than asked for.
     directories: Option<Vec<OsString>>,
     /// The names of locks that it has, or may have where it was not listed to its end.
     locks: Vec<&'static str>,
 }
 
-impl Listing {
+impl LockListing {
     fn of(dir: &Dir, most: usize) -> io::Result<Self> {
         let (mut directories, mut locks) = (Vec::new(), Vec::new());
         let mut buffer = [MaybeUninit::uninit(); ENTRIES_BUFFER];

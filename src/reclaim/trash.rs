@@ -369,7 +369,7 @@ pub(super) fn make_new(parent: &Dir, name: &OsStr, owner: Uid) -> io::Result<Dir
 /// By handle: the runner's user may have replaced the entry of this name. A directory that is not root's was not made by root, and one
 /// that is not empty could be root's own, moved here to get its owner changed.
 fn give(dir: &Dir, name: &OsStr, owner: Uid) -> io::Result<()> {
-    if !nix::unistd::geteuid().is_root() || owner == Uid::ROOT || dir.status()?.owner != Uid::ROOT {
+    if !crate::sys::process::is_root() || owner == Uid::ROOT || dir.status()?.owner != Uid::ROOT {
         return Ok(());
     }
     if !dir.names(1)?.is_empty() {

@@ -116,7 +116,7 @@ fn tell(run_log: &mut RunLog, report: &RepairReport) {
 /// A sweep's repairs, where the configuration asks for them and the sweep runs as root, who alone can change owners. With more than
 /// one contaminated repository nothing is repaired.
 pub(crate) fn of_sweep(host: &Host<'_>, run: &RunDir, run_log: &mut RunLog) -> Contamination {
-    if !host.config.hygiene_repair || !nix::unistd::geteuid().is_root() {
+    if !host.config.hygiene_repair || !crate::sys::process::is_root() {
         return Contamination::Bounded;
     }
     let git = git(host);
@@ -141,7 +141,7 @@ pub(crate) fn of_sweep(host: &Host<'_>, run: &RunDir, run_log: &mut RunLog) -> C
 /// Puts back what repairs that were killed have left in quarantine. This comes before trash is emptied, because what cannot be put
 /// back becomes trash.
 pub(crate) fn put_back(host: &Host<'_>, run: &RunDir, runners: &[Runner], run_log: &mut RunLog) {
-    if !nix::unistd::geteuid().is_root() {
+    if !crate::sys::process::is_root() {
         return;
     }
     let result = repairs(host, run, run_log).put_back(runners);

@@ -402,7 +402,7 @@ impl StateDir {
 
     /// Root uses only directories that nobody else can write.
     fn trust(&self, dir: &Dir) -> Result<(), StateError> {
-        if !nix::unistd::geteuid().is_root() {
+        if !crate::sys::process::is_root() {
             return Ok(());
         }
         let status = dir.status().map_err(|source| self.unusable("looking at it", source))?;

@@ -69,7 +69,7 @@ impl StoreTool {
     /// [`ProgramError`].
     pub fn check(&self) -> Result<(), ProgramError> {
         let program = Programs(&self.directories).find(&self.command[0])?;
-        let is_roots = geteuid().is_root() && self.user.is_none_or(|user| user.id.0 == 0);
+        let is_roots = crate::sys::process::is_root() && self.user.is_none_or(|user| user.id.0 == 0);
         if is_roots { crate::sys::program::is_roots_alone(&program) } else { Ok(()) }
     }
 

@@ -12,7 +12,6 @@ mod trust;
 pub use child::{Attended, ProgramEnd, Sandbox, User};
 
 use super::reach;
-use nix::unistd::geteuid;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -240,7 +239,7 @@ impl Call<'_> {
     /// When it cannot be started; the result says how it ended.
     pub fn run(&self) -> Result<ProgramRun, ProgramError> {
         let is_roots = self.user.is_none_or(|user| user.id.0 == 0) && self.confinement.is_none();
-        if geteuid().is_root() && is_roots {
+        if super::process::is_root() && is_roots {
             trust::check(&self.program)?;
         }
         match child::run(self) {

@@ -122,8 +122,7 @@ impl Repairs<'_> {
         if mode == RemediateMode::Reset && kind == AreaKind::RunnersOwn {
             return Err(RepairError::RunnersOwn(name.display().to_string()));
         }
-        if mode == RemediateMode::Chown && execution == Execution::Apply && !nix::unistd::geteuid().is_root()
-        {
+        if mode == RemediateMode::Chown && execution == Execution::Apply && !crate::sys::process::is_root() {
             return Err(RepairError::NotRoot);
         }
         let mut report = RepairReport {

@@ -230,7 +230,7 @@ fn confined_it_is_in_its_directory_as_its_user_and_can_write_nothing() {
     let temp = tempfile::tempdir().unwrap();
     std::fs::set_permissions(temp.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let dir = testing::handle(temp.path());
-    let user = if geteuid().is_root() { NOBODY } else { geteuid().as_raw() };
+    let user = if nix::unistd::geteuid().is_root() { NOBODY } else { nix::unistd::geteuid().as_raw() };
     let run = |script: &str| {
         let confinement = Sandbox { user: (Uid(user), user), dir: &dir, memory: 1 << 30, files: 64 };
         let bounds = Bounds::new(Duration::from_secs(20), 0);

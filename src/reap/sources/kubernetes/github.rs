@@ -65,7 +65,7 @@ impl Github {
             return Err(unusable("it is no file".to_owned()));
         }
         // A user who can write it can have any runner deleted.
-        let is_root = nix::unistd::geteuid().is_root();
+        let is_root = crate::sys::process::is_root();
         if is_root && (metadata.uid() != 0 || metadata.mode() & 0o022 != 0) {
             let (uid, mode) = (metadata.uid(), metadata.mode() & 0o7777);
             return Err(unusable(format!(
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(why(written + seconds(899)), "", "the control");
         assert!(why(written + seconds(3600)).contains("written more than 15 min ago"));
         assert!(why(written - seconds(3600)).contains("in the future"));
-        if nix::unistd::geteuid().is_root() {
+        if crate::sys::process::is_root() {
             mode(0o666);
             assert!(why(written).contains("root alone can write"), "{}", why(written));
         }
